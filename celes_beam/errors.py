@@ -1,0 +1,65 @@
+"""Every error this package raises on purpose.
+
+    CelesError
+    ├── UsageError            exit code 2: the caller can mend it
+    │   ├── ConfigError       a configured value is not acceptable
+    │   ├── InputError        an input is missing, unreadable or not what it says it is
+    │   │   └── ColumnError   an input lacks a column of the contract
+    │   └── LakeExistsError   the output already holds a lake, or something else
+    ├── TooManyRejectedError  exit code 3: nothing was committed
+    ├── StorageError          exit code 1: a disk or a bucket failed
+    ├── LakeConflictError     exit code 1: another run decided first
+    └── IntegrityError        exit code 1: counts, sums or checksums do not agree
+
+A message says what was found, what was expected, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CelesError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(CelesError):
+    """The command line, the configuration or the input cannot be used as given."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ConfigError(UsageError):
+    """A configured value is not acceptable."""
+
+
+class InputError(UsageError):
+    """An input is missing, unreadable, or not what it claims to be."""
+
+
+class ColumnError(InputError):
+    """An input lacks a column of the contract, or holds it twice."""
+
+
+class LakeExistsError(UsageError):
+    """The output already holds a lake, or files that no lake of ours made."""
+
+
+class TooManyRejectedError(CelesError):
+    """More rows were rejected than the run allows, so nothing was committed."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class StorageError(CelesError):
+    """A disk or a bucket failed while reading or writing."""
+
+
+class LakeConflictError(CelesError):
+    """Another run decided first, so this run's files were not made visible."""
+
+
+class IntegrityError(CelesError):
+    """Counts, sums or checksums do not agree, so the result cannot be trusted."""

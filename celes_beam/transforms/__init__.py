@@ -1,0 +1,1 @@
+"""The Beam layer: thin transforms around the plain functions of ``sales`` and ``stores``."""
