@@ -35,10 +35,12 @@ DEFAULT_CATEGORIES = (
     "Farmacia",
 )
 DEFAULT_REGIONS = ("Norte", "Sur", "Este", "Oeste", "Centro", "Caribe")
-_DEFAULT_CATEGORY_WEIGHTS = dict(
+_DEFAULT_CATEGORY_WEIGHTS: dict[str, float] = dict(
     zip(DEFAULT_CATEGORIES, (30, 16, 9, 11, 5, 10, 5, 4, 4, 6), strict=True)
 )
-_DEFAULT_REGION_WEIGHTS = dict(zip(DEFAULT_REGIONS, (18, 14, 12, 13, 35, 8), strict=True))
+_DEFAULT_REGION_WEIGHTS: dict[str, float] = dict(
+    zip(DEFAULT_REGIONS, (18, 14, 12, 13, 35, 8), strict=True)
+)
 _DEFAULT_PRICES = {
     "Alimentos": ("0.50", "120"),
     "Bebidas": ("0.80", "90"),
@@ -84,10 +86,8 @@ class Config(BaseModel):
     seed: int = Field(42, ge=0, lt=2**63)
     categories: Texts = DEFAULT_CATEGORIES
     regions: Texts = DEFAULT_REGIONS
-    category_weights: dict[str, Weight] = Field(
-        default_factory=lambda: dict(_DEFAULT_CATEGORY_WEIGHTS)
-    )
-    region_weights: dict[str, Weight] = Field(default_factory=lambda: dict(_DEFAULT_REGION_WEIGHTS))
+    category_weights: dict[str, Weight] = Field(default_factory=_DEFAULT_CATEGORY_WEIGHTS.copy)
+    region_weights: dict[str, Weight] = Field(default_factory=_DEFAULT_REGION_WEIGHTS.copy)
     prices: dict[str, tuple[Price, Price]] = Field(
         default_factory=lambda: {
             k: (Decimal(a), Decimal(b)) for k, (a, b) in _DEFAULT_PRICES.items()
@@ -127,7 +127,7 @@ class Config(BaseModel):
         return self.prices.get(category, _OTHER_PRICES)
 
     def rules(self, started: datetime, *, generated: bool) -> Rules:
-        """What this run accepts: for input files, categories and regions count only when asked for."""
+        """What a run accepts: of input files, any category and region unless some are configured."""
         asked = self.model_fields_set
         return Rules(
             started=started,

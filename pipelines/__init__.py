@@ -1,1 +1,1 @@
-"""What is run: each module has ``build(pipeline, options)`` and ``run(argv)``, and reads as its diagram."""
+"""What is run: each module has ``build`` and ``run(argv)``, and reads as its diagram."""

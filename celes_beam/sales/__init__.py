@@ -1,1 +1,1 @@
-"""Plain functions on Arrow data: generate, decode, validate, aggregate. No Beam, no clients, no I/O."""
+"""Plain functions on Arrow data: generate, decode, validate, aggregate. No Beam, no I/O."""
