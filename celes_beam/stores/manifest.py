@@ -1,0 +1,162 @@
+"""The decision of one commit: what was read, which files it adds and retires, and the counts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from celes_beam.errors import IntegrityError
+
+Kind = Literal["create", "append", "overwrite", "compact"]
+"""``create`` is the first commit of a lake (``--if_exists error``): it needs the lake empty."""
+
+
+class DataFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One Parquet file of accepted rows.
+
+    ``path`` is relative to the lake and never used twice; ``staged`` is relative to the staging
+    folder of the attempt. ``partition`` holds unescaped values. ``crc32c`` is base64 of the
+    big-endian checksum, as Cloud Storage shows it; ``total`` the exact sum of amounts; the dates
+    are ISO 8601 in UTC, ``None`` when there are no rows.
+    """
+
+    path: str
+    staged: str
+    partition: dict[str, str]
+    rows: int
+    bytes: int
+    crc32c: str
+    total: str
+    min_date: str | None = None
+    max_date: str | None = None
+
+
+class RejectedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One Parquet file of rejected rows, published under ``_rejected/<run_id>/``."""
+
+    path: str
+    staged: str
+    rows: int
+    bytes: int
+    crc32c: str
+
+
+class InputRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An input file that a run read; path, size and version identify its content."""
+
+    path: str
+    size: int
+    version: str
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """What the ledger of inputs compares."""
+        return self.path, self.size, self.version
+
+
+class Generated(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows of a run that had no input."""
+
+    seed: int
+    rows: int
+
+
+class RejectedExample(msgspec.Struct, frozen=True, kw_only=True):
+    """One rejected row, to show what is wrong."""
+
+    reason: str
+    source: str
+    position: int
+    column: str | None = None
+    value: str | None = None
+    raw: str = ""
+
+
+class CategoryTotal(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows and sum of amounts of one category, among the rows the run accepted."""
+
+    categoria_de_producto: str
+    rows: int
+    total: str
+
+
+class RegionMean(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows, sum and mean of the amounts of one region, among the rows the run accepted."""
+
+    region_de_venta: str
+    rows: int
+    total: str
+    mean: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", tag="commit"):
+    """A commit, from draft to decision. Times are ISO 8601 in UTC, amounts decimal strings.
+
+    ``staging`` is what ``Lake.staging`` gave this attempt; staged names are relative to it.
+    ``decided_at``, ``epoch``, and (of an overwrite) ``retired`` and ``replaces`` are filled in by
+    ``Lake.commit``. ``replaces`` names the runs whose inputs count as unread from then on.
+    Each rejected row is counted in ``rejected_by_reason`` under its first reason. A compaction
+    reads nothing from outside, so its counts of rows read are 0.
+    """
+
+    run_id: str
+    kind: Kind
+    started_at: str
+    staging: str
+    partition_by: tuple[str, ...] = ()
+    inputs: tuple[InputRecord, ...] = ()
+    generated: Generated | None = None
+    files: tuple[DataFile, ...] = ()
+    rejected_files: tuple[RejectedFile, ...] = ()
+    rows_read: int = 0
+    rows_accepted: int = 0
+    rows_rejected: int = 0
+    rejected_by_reason: dict[str, int] = {}
+    rejected_examples: tuple[RejectedExample, ...] = ()
+    by_category: tuple[CategoryTotal, ...] = ()
+    by_region: tuple[RegionMean, ...] = ()
+    total: str = "0.00"
+    schema_hash: str = ""
+    rules_version: int = 0
+    seconds: float = 0.0
+    decided_at: str = ""
+    epoch: int = 0
+    retired: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the files this commit adds."""
+        return sum(f.bytes for f in self.files)
+
+    @property
+    def rows(self) -> int:
+        """Rows in the files this commit adds."""
+        return sum(f.rows for f in self.files)
+
+
+class Superseded(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", tag="superseded"):
+    """The decision that a run will never commit, because ``by`` went ahead of it."""
+
+    run_id: str
+    by: str
+    decided_at: str
+
+
+Decision = Manifest | Superseded
+
+_DECODER: msgspec.json.Decoder[Decision] = msgspec.json.Decoder(Manifest | Superseded)
+
+
+def encode(decision: Decision) -> bytes:
+    """Write a decision as indented JSON, which people read too."""
+    return msgspec.json.format(msgspec.json.encode(decision), indent=1)
+
+
+def decode(data: bytes, name: str) -> Decision:
+    """Read a decision. Raises ``IntegrityError`` naming ``name`` when it is not one."""
+    try:
+        return _DECODER.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise IntegrityError(f"{name} is not a commit of this version: {error}") from error

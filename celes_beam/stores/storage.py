@@ -1,0 +1,324 @@
+"""Where a lake rests: the few operations the commit protocol needs, and a local folder doing them.
+
+Names are relative to the root and separated by "/". Nothing but ``put_if_absent`` has to be
+atomic against other processes, so that an object store can do the same.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from celes_beam.errors import StorageError, UsageError
+
+_ATTEMPTS = 100
+"""Another process may delete an empty folder just when we want to use it: it is made again."""
+_PARTIAL_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file by name, with its size in bytes and its time of change in seconds since 1970."""
+
+    name: str
+    size: int
+    modified: float
+
+
+class Storage(Protocol):
+    """Holds the files of one lake. Every method raises ``StorageError`` naming what failed."""
+
+    root: str
+
+    def put_if_absent(self, name: str, data: bytes) -> bool:
+        """Create ``name`` whole and durable; False when it is already there."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """The content of a file."""
+        ...
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading at any position."""
+        ...
+
+    def create(self, name: str) -> BinaryIO:
+        """Open a new file for writing; it counts once it is closed."""
+        ...
+
+    def exists(self, name: str) -> bool:
+        """Whether a file is there."""
+        ...
+
+    def move(self, source: str, target: str) -> None:
+        """Move a file; done already when ``target`` is there and ``source`` is gone."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Delete a file, and the folders it leaves empty; done already when it is gone."""
+        ...
+
+    def delete_folder(self, name: str) -> None:
+        """Delete a folder and all in it, and the folders that leaves empty."""
+        ...
+
+    def list(
+        self, folder: str = "", *, recursive: bool = True, hidden: bool = True
+    ) -> Iterator[StoredFile]:
+        """The files in a folder, in order of their names; none when the folder is not there.
+
+        ``hidden`` False leaves out names that begin with "_" or ".", and all that is under them.
+        """
+        ...
+
+    def sync(self, names: Iterable[str]) -> None:
+        """Make files, and their names in their folders, survive a power failure."""
+        ...
+
+    def tidy(self, folder: str) -> None:
+        """Remove what killed ``put_if_absent`` calls left in a folder."""
+        ...
+
+    def local_path(self, name: str) -> str:
+        """The path of a name on this machine. Raises ``UsageError`` where there is none."""
+        ...
+
+
+def open_storage(root: str) -> Storage:
+    """Open the folder of a lake, which need not be there yet.
+
+    Raises ``UsageError`` for a root that cannot hold a lake.
+    """
+    if not root.strip():
+        raise UsageError("the lake's folder is empty text: give a folder, such as ./lake")
+    if "://" in root:
+        raise UsageError(
+            f"{root}: lakes on Cloud Storage are not supported by this version; give a local folder"
+        )
+    if Path(root).exists() and not Path(root).is_dir():
+        raise UsageError(f"{root} is a file: a lake is a folder; give another name")
+    return LocalStorage(root)
+
+
+class LocalStorage:
+    """A folder of this machine; its file system must know hard links, as all common ones do."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._root = Path(root).absolute()
+
+    def local_path(self, name: str) -> str:
+        """The absolute path of a name."""
+        return str(self._path(name))
+
+    def put_if_absent(self, name: str, data: bytes) -> bool:
+        """Create ``name`` whole and durable; False when it is already there."""
+        path = self._path(name)
+        if path.exists():
+            return False
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        with storage_errors("write", path):
+            try:
+                with _create(partial) as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                created = _link(partial, path)
+            finally:
+                partial.unlink(missing_ok=True)
+            self._sync_folders([path])
+        return created
+
+    def read(self, name: str) -> bytes:
+        """The content of a file."""
+        path = self._path(name)
+        with storage_errors("read", path):
+            return path.read_bytes()
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading at any position."""
+        path = self._path(name)
+        with storage_errors("read", path):
+            return path.open("rb")
+
+    def create(self, name: str) -> BinaryIO:
+        """Open a new file for writing."""
+        path = self._path(name)
+        with storage_errors("write", path):
+            return _create(path)
+
+    def exists(self, name: str) -> bool:
+        """Whether a file is there."""
+        return self._path(name).is_file()
+
+    def move(self, source: str, target: str) -> None:
+        """Move a file; done already when ``target`` is there and ``source`` is gone."""
+        old, new = self._path(source), self._path(target)
+        with storage_errors("write", new):
+            for attempt in range(_ATTEMPTS):
+                try:
+                    new.parent.mkdir(parents=True, exist_ok=True)
+                    old.rename(new)
+                except FileNotFoundError:
+                    if new.exists():
+                        return
+                    if not old.exists() or attempt == _ATTEMPTS - 1:
+                        raise
+                else:
+                    return
+
+    def delete(self, name: str) -> None:
+        """Delete a file, and the folders it leaves empty; done already when it is gone."""
+        path = self._path(name)
+        with storage_errors("delete", path):
+            path.unlink(missing_ok=True)
+            self._prune(path.parent)
+
+    def delete_folder(self, name: str) -> None:
+        """Delete a folder and all in it, and the folders that leaves empty."""
+        path = self._path(name)
+        with storage_errors("delete", path):
+            for folder, _, files in os.walk(path, topdown=False):
+                for file in files:
+                    (Path(folder) / file).unlink(missing_ok=True)
+                _remove_if_empty(Path(folder))
+            self._prune(path.parent)
+
+    def list(
+        self, folder: str = "", *, recursive: bool = True, hidden: bool = True
+    ) -> Iterator[StoredFile]:
+        """The files in a folder, in order of their names; none when the folder is not there.
+
+        ``hidden`` False leaves out names that begin with "_" or ".", and all that is under them.
+        """
+        path = self._path(folder)
+        with storage_errors("list", path):
+            yield from _walk(path, f"{folder}/" if folder else "", recursive, hidden)
+
+    def sync(self, names: Iterable[str]) -> None:
+        """Make files, and their names in their folders, survive a power failure."""
+        paths = [self._path(name) for name in names]
+        for path in paths:
+            with storage_errors("write", path):
+                _sync(path)
+        self._sync_folders(paths)
+
+    def tidy(self, folder: str) -> None:
+        """Remove what killed ``put_if_absent`` calls left in a folder.
+
+        Such a file is dead for certain once its target is there; otherwise when it is a day old.
+        """
+        for file in self.list(folder, recursive=False):
+            path = self._path(file.name)
+            target, _, suffix = path.name[1:].rpartition(".")
+            if not path.name.startswith(".") or len(suffix) != 32:
+                continue
+            old = file.modified < time.time() - _PARTIAL_SECONDS
+            if old or path.with_name(target).exists():
+                with storage_errors("delete", path):
+                    path.unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        return self._root / name
+
+    def _prune(self, folder: Path) -> None:
+        while folder != self._root and _remove_if_empty(folder):
+            folder = folder.parent
+
+    def _sync_folders(self, paths: Iterable[Path]) -> None:
+        folders: set[Path] = set()
+        for path in paths:
+            folders.update(p for p in path.parents if p.is_relative_to(self._root))
+        for folder in folders:
+            with storage_errors("write", folder):
+                _sync(folder)
+
+
+@contextmanager
+def storage_errors(verb: str, path: Path | str) -> Iterator[None]:
+    """Turn an ``OSError`` into a ``StorageError`` of one line that names the path and a remedy."""
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "")
+        raise StorageError(f"cannot {verb} {path}: {error.strerror or error}{remedy}") from error
+
+
+_REMEDIES = {
+    errno.ENOSPC: "; make room and run again with the same run id",
+    errno.EDQUOT: "; make room and run again with the same run id",
+    errno.EACCES: "; check who may write there",
+    errno.EPERM: "; check who may write there, and that the file system knows hard links",
+    errno.ENOTSUP: "; a lake needs a file system that knows hard links",
+    errno.EROFS: "; choose a folder that can be written",
+}
+
+
+def _create(path: Path) -> BinaryIO:
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(FileNotFoundError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("xb")
+    return path.open("xb")
+
+
+def _sync(path: Path) -> None:
+    # What is gone again, because a later commit retired it, has nothing left to survive.
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _link(partial: Path, path: Path) -> bool:
+    try:
+        path.hardlink_to(partial)
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        # Another process tidied our partial file away, which it does only once the target is there.
+        if path.exists():
+            return False
+        raise
+    return True
+
+
+def _remove_if_empty(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+            return False
+        raise
+    return True
+
+
+def _walk(folder: Path, prefix: str, recursive: bool, hidden: bool) -> Iterator[StoredFile]:
+    # Other processes come and go: what vanishes between being listed and being looked at is gone.
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if not hidden and entry.name.startswith(("_", ".")):
+            continue
+        name = prefix + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            if recursive:
+                yield from _walk(Path(entry.path), f"{name}/", recursive, hidden)
+            continue
+        with suppress(FileNotFoundError):
+            status = entry.stat(follow_symlinks=False)
+            yield StoredFile(name, status.st_size, status.st_mtime)
