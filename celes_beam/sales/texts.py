@@ -1,0 +1,166 @@
+"""How text values are written, and the reading of text columns into the contract's types."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from celes_beam.contract import AMOUNT, CATEGORY, DATE, ID, Rules, normalize_text
+from celes_beam.errors import ConfigError
+from celes_beam.sales.date_format import parse_date_format
+from celes_beam.sales.judged import MISSING, OK, OUT_OF_RANGE, UNKNOWN, UNPARSEABLE, JudgedColumn
+from celes_beam.sales.shapes import (
+    bytes_of,
+    nonzero,
+    null_mask,
+    number,
+    offsets_of,
+    shape_groups,
+    trim,
+)
+from celes_beam.sales.text_amounts import judge_amount_texts
+from celes_beam.sales.text_dates import judge_date_texts
+
+_MAX_ID = 2**63 - 1
+_ID_DIGITS = len(str(_MAX_ID))
+_SPACE = 0x20
+_LATIN = 0xC2
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How text values are written.
+
+    ``decimal_point`` is ``.`` or ``,``. ``date_format`` is ``None`` for ISO 8601, or a form such as
+    ``dd/mm/yyyy``, ``yyyymmdd HH:MM:SS`` or strptime's ``%d/%m/%Y`` (see ``date_format``). Raises
+    ``ConfigError`` for anything else.
+    """
+
+    decimal_point: str = "."
+    date_format: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.decimal_point not in (".", ","):
+            raise ConfigError(
+                f"decimal point {self.decimal_point!r}: expected '.' or ',', as in 12.50 or 12,50"
+            )
+        if self.date_format is not None:
+            parse_date_format(self.date_format)
+
+
+PLAIN_NOTATION = Notation()
+"""A decimal point and ISO 8601 dates."""
+
+
+def judge_text_column(
+    column: str, texts: pa.Array, rules: Rules, notation: Notation
+) -> JudgedColumn:
+    """Read a string array as the values of a contract column."""
+    if column == ID:
+        return judge_id_texts(texts, notation.decimal_point)
+    if column == DATE:
+        return judge_date_texts(texts, rules.min_us, rules.max_us, notation.date_format)
+    if column == AMOUNT:
+        return judge_amount_texts(texts, notation.decimal_point)
+    return judge_names(texts, rules.categories if column == CATEGORY else rules.regions)
+
+
+def judge_id_texts(texts: pa.Array, decimal_point: str = ".") -> JudgedColumn:
+    """Read a string array of ids as int64.
+
+    Accepted are ASCII digits with an optional sign and leading zeros, white space around them, and
+    decimals that are all 0 (``12.0``, as pandas writes ids of a column with gaps). Hexadecimal and
+    exponents are ``unparseable``; ids below 1 or beyond int64 are ``out_of_range``.
+    """
+    pattern = re.compile(rb"([+-]?)(0+)(?:%b(0*))?" % re.escape(decimal_point.encode()))
+    texts, codes = trim(texts)
+    ids = np.zeros(len(texts), np.int64)
+    for group in shape_groups(texts, codes):
+        match = pattern.fullmatch(group.shape)
+        if not match:
+            continue
+        first = max(match.start(2), match.end(2) - _ID_DIGITS)
+        values = number(group.texts[:, first : match.end(2)])
+        wrong = (values == 0) | (values > _MAX_ID)
+        wrong |= nonzero(group.texts[:, match.start(2) : first])
+        if match[1] == b"-":
+            wrong[:] = True
+        found = np.where(wrong, np.uint8(OUT_OF_RANGE), np.uint8(OK))
+        if match[3]:
+            found[nonzero(group.texts[:, match.start(3) :])] = UNPARSEABLE
+        codes[group.rows] = found
+        ids[group.rows] = values.astype(np.int64)
+    return JudgedColumn(pa.array(ids), codes)
+
+
+def judge_names(texts: pa.Array, known: tuple[str, ...] | None) -> JudgedColumn:
+    """Strip and normalise a string or dictionary array of categories or regions.
+
+    A name that is null or blank is ``missing``; one that is not among ``known``, unless that is
+    ``None``, is ``unknown``.
+    """
+    if not pa.types.is_dictionary(texts.type):
+        texts = texts.dictionary_encode()
+    names = normalize_names(texts.dictionary)
+    blank = np.diff(offsets_of(names)) == 0
+    found = np.where(blank | null_mask(names), np.uint8(MISSING), np.uint8(OK))
+    if known is not None:
+        inside = pc.is_in(names, value_set=pa.array(known, pa.string()))
+        found[(found == OK) & ~inside.to_numpy(zero_copy_only=False)] = UNKNOWN
+    indices = texts.indices
+    codes = np.full(len(texts), MISSING, np.uint8)
+    if indices.null_count:
+        present = ~null_mask(indices)
+        codes[present] = found[indices.drop_null().to_numpy()]
+    elif len(codes):
+        codes = found[indices.to_numpy()]
+    return JudgedColumn(names.take(indices), codes)
+
+
+def normalize_names(names: pa.Array) -> pa.Array:
+    """Strip and NFC-normalise each of a string array; the array itself when all are so already."""
+    if are_normal(names):
+        return names
+    names = pc.utf8_trim_whitespace(names.cast(pa.string()))
+    # Below U+0300 nothing composes, so only texts with characters beyond can be decomposed.
+    composable = pc.match_substring_regex(names, r"[^\x{0}-\x{2FF}]")
+    rows = np.flatnonzero(pc.fill_null(composable, False).to_numpy(zero_copy_only=False))
+    if not len(rows):
+        return names
+    normal = [normalize_text(t) for t in names.take(pa.array(rows)).to_pylist()]
+    return pc.replace_with_mask(
+        names, pc.fill_null(composable, False), pa.array(normal, pa.string())
+    )
+
+
+def are_normal(names: pa.Array) -> bool:
+    """Say whether all of a string array (not large_string) is surely non-blank, stripped and NFC: False if in doubt.
+
+    Null counts as normal. Looks at bytes only, a nanosecond or two for each text.
+    """
+    offsets = offsets_of(names)
+    starts, ends = offsets[:-1], offsets[1:]
+    if names.null_count:
+        present = ~null_mask(names)
+        starts, ends = starts[present], ends[present]
+    if not (starts < ends).all():
+        return False
+    data = bytes_of(names)
+    used = data[offsets[0] : offsets[-1]]
+    highest = used.max(initial=0)
+    # Bytes from 0xCC lead characters from U+0300 on: combining marks, and those that hold them.
+    if highest >= 0xCC:
+        return False
+    latin = highest >= _LATIN and (used == _LATIN).any()
+    if used.min(initial=0xFF) > _SPACE and not latin:
+        return True
+    first, last = data[starts], data[ends - 1]
+    spaced = (first <= _SPACE) | (last <= _SPACE)
+    if latin:
+        # The only white space from U+0080 to U+02FF is C2 85 and C2 A0.
+        spaced |= (first == _LATIN) | (last == 0x85) | (last == 0xA0)
+    return not spaced.any()
