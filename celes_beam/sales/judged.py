@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from celes_beam.contract import AMOUNT, DATE, REASONS, SCHEMA, Reason
 
@@ -49,6 +50,17 @@ def cents_array(cents: npt.NDArray[np.int64]) -> pa.Array:
 def micros_array(micros: npt.NDArray[np.int64]) -> pa.Array:
     """Make timestamp[us, UTC] out of int64 microseconds since 1970, without a copy."""
     return pa.Array.from_buffers(_DATE_TYPE, len(micros), [None, pa.py_buffer(micros)])
+
+
+def spread(distinct: JudgedColumn, indices: pa.Array) -> JudgedColumn:
+    """Give each row the value and code of the distinct value it points to; null is missing."""
+    codes = np.full(len(indices), MISSING, np.uint8)
+    if indices.null_count:
+        present = pc.is_valid(indices).to_numpy(zero_copy_only=False)
+        codes[present] = distinct.codes[indices.drop_null().to_numpy()]
+    elif len(indices):
+        codes = distinct.codes[indices.to_numpy()]
+    return JudgedColumn(distinct.values.take(indices), codes)
 
 
 def empty_column(column: str, rows: int, code: int) -> JudgedColumn:

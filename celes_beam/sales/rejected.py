@@ -14,6 +14,8 @@ from celes_beam.contract import MAX_RAW_BYTES, REJECTED_SCHEMA, RULES_VERSION, R
 from celes_beam.errors import IntegrityError
 from celes_beam.sales.validate import Verdict
 
+_NONE_REJECTED = pa.RecordBatch.from_pylist([], schema=REJECTED_SCHEMA)
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -50,9 +52,7 @@ def checked(
     the rejected rows and returns their raw bytes (binary); it is not called when there are none.
     """
     if not len(verdict.rejected):
-        return Checked(
-            verdict.rows, verdict.accepted, REJECTED_SCHEMA.empty_table().to_batches()[0]
-        )
+        return Checked(verdict.rows, verdict.accepted, _NONE_REJECTED)
     rejected = rejected_batch(
         source,
         positions[verdict.rejected],

@@ -19,6 +19,10 @@ _ISO = re.compile(
 )
 _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
+# For each month from January of the year 0: its first day, in days since 1970, and its length.
+_FIRST_DAYS = np.arange(-1970 * 12, 8030 * 12 + 1).astype("datetime64[M]").astype("datetime64[D]")
+_FIRST_DAYS = _FIRST_DAYS.astype(np.int64)
+_LENGTHS = np.diff(_FIRST_DAYS)
 
 
 def judge_date_texts(
@@ -64,11 +68,9 @@ def _read(group: ShapeGroup, match: re.Match[bytes]) -> tuple[Ints, Mask]:
         year = field("year")
     month, day = field("month"), field("day")
     valid: Mask = (month >= 1) & (month <= 12) & (day >= 1)
-    months = ((year - 1970) * 12 + np.clip(month, 1, 12) - 1).astype("datetime64[M]")
-    first = months.astype("datetime64[D]").astype(np.int64)
-    next_first = (months + 1).astype("datetime64[D]").astype(np.int64)
-    valid &= day <= next_first - first
-    micros = (first + day - 1) * _DAY
+    months = year * 12 + np.where(valid, month - 1, 0)
+    valid &= day <= _LENGTHS[months]
+    micros = (_FIRST_DAYS[months] + day - 1) * _DAY
     for name, limit, unit in (
         ("hour", 24, 3600 * _SECOND),
         ("minute", 60, 60 * _SECOND),

@@ -12,7 +12,15 @@ import pyarrow.compute as pc
 from celes_beam.contract import AMOUNT, CATEGORY, DATE, ID, Rules, normalize_text
 from celes_beam.errors import ConfigError
 from celes_beam.sales.date_format import parse_date_format
-from celes_beam.sales.judged import MISSING, OK, OUT_OF_RANGE, UNKNOWN, UNPARSEABLE, JudgedColumn
+from celes_beam.sales.judged import (
+    MISSING,
+    OK,
+    OUT_OF_RANGE,
+    UNKNOWN,
+    UNPARSEABLE,
+    JudgedColumn,
+    spread,
+)
 from celes_beam.sales.shapes import (
     bytes_of,
     nonzero,
@@ -27,6 +35,11 @@ from celes_beam.sales.text_dates import judge_date_texts
 
 _MAX_ID = 2**63 - 1
 _ID_DIGITS = len(str(_MAX_ID))
+# Days without a time are few: the distinct ones are read, and each row is given its own.
+_DAY_LENGTH = 10
+_HEXADECIMAL = {
+    ord(x): re.compile(rb"%b(?<=0%b)(?<![0-9A-Za-z.]0%b)" % (x, x, x)) for x in (b"x", b"X")
+}
 _SPACE = 0x20
 _LATIN = 0xC2
 
@@ -59,7 +72,15 @@ PLAIN_NOTATION = Notation()
 def judge_text_column(
     column: str, texts: pa.Array, rules: Rules, notation: Notation
 ) -> JudgedColumn:
-    """Read a string array as the values of a contract column."""
+    """Read a string array, or a dictionary of strings, as the values of a contract column."""
+    if not pa.types.is_dictionary(texts.type):
+        if column in (ID, AMOUNT) or (column == DATE and _longest(texts) > _DAY_LENGTH):
+            return _judge_distinct(column, texts, rules, notation)
+        texts = texts.dictionary_encode()
+    return spread(_judge_distinct(column, texts.dictionary, rules, notation), texts.indices)
+
+
+def _judge_distinct(column: str, texts: pa.Array, rules: Rules, notation: Notation) -> JudgedColumn:
     if column == ID:
         return judge_id_texts(texts, notation.decimal_point)
     if column == DATE:
@@ -67,6 +88,10 @@ def judge_text_column(
     if column == AMOUNT:
         return judge_amount_texts(texts, notation.decimal_point)
     return judge_names(texts, rules.categories if column == CATEGORY else rules.regions)
+
+
+def _longest(texts: pa.Array) -> int:
+    return int(np.diff(offsets_of(texts)).max(initial=0))
 
 
 def judge_id_texts(texts: pa.Array, decimal_point: str = ".") -> JudgedColumn:
@@ -98,27 +123,18 @@ def judge_id_texts(texts: pa.Array, decimal_point: str = ".") -> JudgedColumn:
 
 
 def judge_names(texts: pa.Array, known: tuple[str, ...] | None) -> JudgedColumn:
-    """Strip and normalise a string or dictionary array of categories or regions.
+    """Strip and normalise a string array of categories or regions, best one of distinct names.
 
     A name that is null or blank is ``missing``; one that is not among ``known``, unless that is
     ``None``, is ``unknown``.
     """
-    if not pa.types.is_dictionary(texts.type):
-        texts = texts.dictionary_encode()
-    names = normalize_names(texts.dictionary)
+    names = normalize_names(texts)
     blank = np.diff(offsets_of(names)) == 0
-    found = np.where(blank | null_mask(names), np.uint8(MISSING), np.uint8(OK))
+    codes = np.where(blank | null_mask(names), np.uint8(MISSING), np.uint8(OK))
     if known is not None:
         inside = pc.is_in(names, value_set=pa.array(known, pa.string()))
-        found[(found == OK) & ~inside.to_numpy(zero_copy_only=False)] = UNKNOWN
-    indices = texts.indices
-    codes = np.full(len(texts), MISSING, np.uint8)
-    if indices.null_count:
-        present = ~null_mask(indices)
-        codes[present] = found[indices.drop_null().to_numpy()]
-    elif len(codes):
-        codes = found[indices.to_numpy()]
-    return JudgedColumn(names.take(indices), codes)
+        codes[(codes == OK) & ~inside.to_numpy(zero_copy_only=False)] = UNKNOWN
+    return JudgedColumn(names, codes)
 
 
 def normalize_names(names: pa.Array) -> pa.Array:
@@ -138,7 +154,7 @@ def normalize_names(names: pa.Array) -> pa.Array:
 
 
 def are_normal(names: pa.Array) -> bool:
-    """Say whether all of a string array (not large_string) is surely non-blank, stripped and NFC: False if in doubt.
+    """Say whether all of a string array are non-blank, stripped and NFC; False when in doubt.
 
     Null counts as normal. Looks at bytes only, a nanosecond or two for each text.
     """
@@ -164,3 +180,16 @@ def are_normal(names: pa.Array) -> bool:
         # The only white space from U+0080 to U+02FF is C2 85 and C2 A0.
         spaced |= (first == _LATIN) | (last == 0x85) | (last == 0xA0)
     return not spaced.any()
+
+
+def may_hold_hexadecimal(records: bytes | bytearray | memoryview) -> bool:
+    """Say whether text records may hold a number like ``0x1F``.
+
+    pyarrow's CSV reader takes it for an integer, and the contract does not; a batch that may hold
+    one must be read as texts. False is certain, True is not.
+    """
+    data = np.frombuffer(records, np.uint8)
+    return any(
+        bool((data == letter).any()) and bool(pattern.search(records))
+        for letter, pattern in _HEXADECIMAL.items()
+    )

@@ -51,8 +51,6 @@ def judge_typed_column(
     array = plain_array(array)
     kind = array.type
     if is_text(kind):
-        if column in (ID, DATE, AMOUNT) and pa.types.is_dictionary(kind):
-            array = array.dictionary_decode()
         return judge_text_column(column, array, rules, notation)
     if pa.types.is_binary(kind):
         return _judge_binary(column, array, rules, notation)

@@ -48,16 +48,18 @@ class Verdict:
     values: pa.StringArray
 
 
-def accept_typed(columns: Mapping[str, pa.Array], rules: Rules) -> pa.RecordBatch | None:
+def accept_typed(
+    columns: Mapping[str, pa.Array], rules: Rules, notation: Notation = PLAIN_NOTATION
+) -> pa.RecordBatch | None:
     """Return the rows as a ``contract.SCHEMA`` batch when every one is acceptable, else ``None``.
 
     ``columns`` maps each contract column to an array of any type, all of one length. Texts come out
     stripped and NFC-normalised. Arrays that need no conversion are passed on without a copy. Agrees
-    with ``judge_typed``: accepts exactly the batches in which that rejects nothing.
+    with ``judge_typed``, of which ``notation`` is: accepts the batches in which that rejects none.
     """
     arrays = []
     for column in COLUMN_NAMES:
-        array = _accept_column(column, columns[column], rules)
+        array = _accept_column(column, columns[column], rules, notation)
         if array is None:
             return None
         arrays.append(array)
@@ -87,7 +89,9 @@ def judge_typed(
     return _verdict(columns, judged)
 
 
-def _accept_column(column: str, array: pa.Array, rules: Rules) -> pa.Array | None:
+def _accept_column(
+    column: str, array: pa.Array, rules: Rules, notation: Notation
+) -> pa.Array | None:
     if array.null_count:
         return None
     array = plain_array(array)
@@ -97,7 +101,7 @@ def _accept_column(column: str, array: pa.Array, rules: Rules) -> pa.Array | Non
         array = array.view(wanted)
     if array.type == wanted and _is_acceptable(column, array, rules):
         return array
-    judged = judge_typed_column(column, array, rules, PLAIN_NOTATION)
+    judged = judge_typed_column(column, array, rules, notation)
     return None if judged.codes.any() else judged.values
 
 
