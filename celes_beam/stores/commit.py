@@ -62,10 +62,6 @@ class Commits:
         """Decided commits that may not be wholly published."""
         return tuple(m for m in self.manifests if m.run_id not in self.done)
 
-    def decided(self, run_id: str) -> bool:
-        """Whether a run has committed, or never will."""
-        return run_id in self.superseded or any(m.run_id == run_id for m in self.manifests)
-
 
 class CommitLog:
     """The decisions of one lake. Decisions never change, so each is read once."""
@@ -161,8 +157,8 @@ def publish(storage: Storage, manifest: Manifest) -> None:
             if storage.exists(staged):
                 raise
             raise IntegrityError(
-                f"commit {manifest.run_id}: {path} is gone, and so is {staged}: someone deleted "
-                "it; restore it, or overwrite the lake in another folder"
+                f"commit {manifest.run_id}: {path} is gone, and so is {staged}: neither is deleted "
+                "by this program before the commit is published; restore one of them"
             ) from error
     storage.sync(moves.values())
     for path in manifest.retired:

@@ -27,7 +27,13 @@ from celes_beam.stores.commit import (
     now,
     publish,
 )
-from celes_beam.stores.manifest import DataFile, Manifest, RejectedFile
+from celes_beam.stores.manifest import (
+    DataFile,
+    Manifest,
+    RejectedFile,
+    Superseded,
+    count_problems,
+)
 from celes_beam.stores.storage import Storage, StoredFile, open_storage
 
 IF_EXISTS = ("error", "append", "overwrite")
@@ -150,10 +156,11 @@ class Lake:
         the epoch and the retired files of its own ``claim``. Raises ``IntegrityError`` when counts,
         sums or staged files do not agree, ``LakeConflictError`` when the run was decided by another
         process, superseded, or (unless ``reprocess``) an input of an append was taken in by another
-        run meanwhile. Nothing is visible then; after a conflict what was staged is deleted.
+        run meanwhile. Nothing is visible then; after a conflict what was staged is deleted. Asked
+        again by the same attempt, it returns what was decided.
         """
         try:
-            manifest = self._decide(draft, reprocess)
+            manifest = self._decided(draft) or self._decide(draft, reprocess)
         except LakeConflictError:
             self.discard(draft.staging)
             raise
@@ -163,16 +170,28 @@ class Lake:
 
     def snapshot(self) -> Snapshot:
         """The files that count now; finishes commits that were cut short first."""
-        return _snapshot(self._recovered())
+        return _snapshot(self.commits())
+
+    def commits(self) -> Commits:
+        """All that has been decided; finishes commits that were cut short first."""
+        commits = self._log.load()
+        self._publish_undone(commits)
+        return commits
 
     def runs(self) -> list[Manifest]:
         """All commits, each after those whose files it retires."""
-        return list(self._recovered().manifests)
+        return list(self.commits().manifests)
 
     def find(self, run_id: str) -> Manifest | None:
         """The commit of a run, or None."""
         decision = self._log.decision(run_id)
         return decision if isinstance(decision, Manifest) else None
+
+    def check_not_superseded(self, run_id: str) -> None:
+        """Raise ``LakeConflictError`` when another commit has superseded a run."""
+        decision = self._log.decision(run_id)
+        if isinstance(decision, Superseded):
+            raise conflict(decision)
 
     def recover(self) -> list[str]:
         """Finish commits that were decided and cut short; returns their run ids."""
@@ -182,20 +201,24 @@ class Lake:
     def sweep(self, at: float) -> list[str]:
         """Delete staging that nobody needs; returns its folders.
 
-        That of decided runs goes at once; that of others when nothing in it changed for a day
-        before ``at`` (seconds since 1970).
+        That of published and superseded runs goes at once; that of undecided runs when nothing in
+        it changed for a day before ``at`` (seconds since 1970); that of a commit in the middle of
+        being published stays.
         """
         self.storage.tidy(COMMITS)
         commits = self._log.load()
+        over = commits.done | commits.superseded.keys()
+        under_way = {m.run_id for m in commits.undone}
         newest: dict[str, float] = {}
         for file in self.storage.list(STAGING):
             folder = "/".join(file.name.split("/")[:3])
             newest[folder] = max(newest.get(folder, 0.0), file.modified)
-        swept = [
-            folder
-            for folder, modified in newest.items()
-            if commits.decided(folder.split("/")[1]) or modified < at - STALE_SECONDS
-        ]
+        swept = []
+        for folder, modified in newest.items():
+            run_id = folder.split("/")[1]
+            stale = modified < at - STALE_SECONDS and run_id not in under_way
+            if run_id in over or stale:
+                swept.append(folder)
         for folder in swept:
             self.storage.delete_folder(folder)
         return swept
@@ -217,24 +240,27 @@ class Lake:
     def _paths_made(self) -> set[str]:
         return {f.path for m in self._log.load().manifests for f in m.files}
 
-    def _check_staged(self, draft: Manifest) -> None:
+    def _staging_problems(self, draft: Manifest) -> list[str]:
         staged = {f.name: f.size for f in self.storage.list(draft.staging)}
         made = self._paths_made()
-        files: list[DataFile | RejectedFile] = [*draft.files, *draft.rejected_files]
-        for file in files:
+        problems = []
+        for file in _files(draft):
             size = staged.get(f"{draft.staging}/{file.staged}")
-            if size != file.bytes:
-                found = "it is gone" if size is None else f"it has {size:,}"
-                raise IntegrityError(
-                    f"run {draft.run_id}: {draft.staging}/{file.staged} was staged with "
-                    f"{file.bytes:,} bytes, but {found}; nothing was committed, run again"
+            if size is None:
+                problems.append(f"{draft.staging}/{file.staged} was staged, and is gone")
+            elif size != file.bytes:
+                problems.append(
+                    f"{draft.staging}/{file.staged} was staged with {file.bytes:,} bytes, and has "
+                    f"{size:,}"
                 )
             if file.path in made:
-                raise IntegrityError(
-                    f"run {draft.run_id}: {file.path} was used by a commit before; "
-                    "nothing was committed"
-                )
-        self.storage.sync(staged)
+                problems.append(f"{file.path} was used by an earlier commit")
+            in_rejected = file.path.startswith(f"{REJECTED}/{draft.run_id}/")
+            if in_rejected != isinstance(file, RejectedFile) or not (
+                in_rejected or _visible(file.path)
+            ):
+                problems.append(f"{file.path} is not where readers look for it")
+        return problems
 
     def _check_unread(self, draft: Manifest) -> None:
         seen = self.seen_inputs()
@@ -246,13 +272,27 @@ class Lake:
                 "the lake already is not read twice (--reprocess reads it all the same)"
             )
 
-    def _decide(self, draft: Manifest, reprocess: bool) -> Manifest:
+    def _decided(self, draft: Manifest) -> Manifest | None:
+        """What this attempt has decided, or None; conflict when another one decided."""
         check_run_id(draft.run_id)
-        _check_counts(draft)
-        self._check_staged(draft)
         decision = self._log.decision(draft.run_id)
-        if decision is not None:
-            raise conflict(decision)
+        if decision is None:
+            return None
+        if isinstance(decision, Manifest) and decision.staging == draft.staging:
+            return decision
+        raise conflict(decision)
+
+    def _decide(self, draft: Manifest, reprocess: bool) -> Manifest:
+        problems = count_problems(draft) or self._staging_problems(draft)
+        if problems:
+            # Another worker with the same attempt may have decided, and moved the files, just now.
+            decided = self._decided(draft)
+            if decided is not None:
+                return decided
+            raise IntegrityError(
+                f"run {draft.run_id}: {'; '.join(problems)}; nothing was committed"
+            )
+        self.storage.sync(f"{draft.staging}/{f.staged}" for f in _files(draft))
         if draft.kind == "append" and not reprocess:
             self._check_unread(draft)
         if draft.kind in ("create", "overwrite"):
@@ -270,11 +310,6 @@ class Lake:
                 replaces=tuple(m.run_id for m in snapshot.runs),
             )
         return self._log.decide(draft)
-
-    def _recovered(self) -> Commits:
-        commits = self._log.load()
-        self._publish_undone(commits)
-        return commits
 
     def _publish_undone(self, commits: Commits) -> tuple[Manifest, ...]:
         for manifest in commits.undone:
@@ -299,41 +334,8 @@ def _check_partitions(snapshot: Snapshot, asked: tuple[str, ...]) -> None:
             )
 
 
-def _check_counts(draft: Manifest) -> None:
-    reads = draft.kind != "compact"
-    sums = {
-        "rows read, and accepted and rejected": (
-            draft.rows_read,
-            draft.rows_accepted + draft.rows_rejected,
-        ),
-        "rejected rows, and their reasons": (
-            draft.rows_rejected,
-            sum(draft.rejected_by_reason.values()),
-        ),
-        "rejected rows, and those in files": (
-            draft.rows_rejected,
-            sum(f.rows for f in draft.rejected_files),
-        ),
-        "accepted rows, and those in files": (draft.rows_accepted, draft.rows if reads else 0),
-        "sum of amounts, and that of the files": (
-            Decimal(draft.total),
-            sum((Decimal(f.total) for f in draft.files), Decimal()) if reads else Decimal(),
-        ),
-    }
-    for what, (one, other) in sums.items():
-        if one != other:
-            raise IntegrityError(
-                f"run {draft.run_id}: {what}, do not agree: {one} and {other}; nothing was "
-                "committed; please report this"
-            )
-    for file in draft.files:
-        if not _visible(file.path):
-            raise IntegrityError(f"run {draft.run_id}: {file.path} would be invisible to readers")
-    for rejected in draft.rejected_files:
-        if not rejected.path.startswith(f"{REJECTED}/{draft.run_id}/"):
-            raise IntegrityError(
-                f"run {draft.run_id}: {rejected.path} is not under {REJECTED}/{draft.run_id}/"
-            )
+def _files(manifest: Manifest) -> tuple[DataFile | RejectedFile, ...]:
+    return (*manifest.files, *manifest.rejected_files)
 
 
 def _visible(name: str) -> bool:

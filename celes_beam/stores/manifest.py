@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
@@ -145,6 +146,43 @@ class Superseded(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision"
 
 
 Decision = Manifest | Superseded
+
+
+def count_problems(manifest: Manifest) -> list[str]:
+    """How the counts and sums of a run, and those of its files, do not agree; empty when they do.
+
+    What was read must have been accepted or rejected, nothing else.
+    """
+    files = Decimal(0) if manifest.kind == "compact" else _total(manifest)
+    pairs = {
+        "rows read, and accepted + rejected": (
+            manifest.rows_read,
+            manifest.rows_accepted + manifest.rows_rejected,
+        ),
+        "rows rejected, and their reasons": (
+            manifest.rows_rejected,
+            sum(manifest.rejected_by_reason.values()),
+        ),
+        "rows rejected, and those in files": (
+            manifest.rows_rejected,
+            sum(f.rows for f in manifest.rejected_files),
+        ),
+        "rows accepted, and those in files": (
+            manifest.rows_accepted,
+            0 if manifest.kind == "compact" else manifest.rows,
+        ),
+        "the sum of amounts, and that of the files": (Decimal(manifest.total), files),
+    }
+    return [
+        f"{what}, do not agree: {one} and {other}"
+        for what, (one, other) in pairs.items()
+        if one != other
+    ]
+
+
+def _total(manifest: Manifest) -> Decimal:
+    return sum((Decimal(f.total) for f in manifest.files), Decimal(0))
+
 
 _DECODER: msgspec.json.Decoder[Decision] = msgspec.json.Decoder(Manifest | Superseded)
 

@@ -1,0 +1,80 @@
+"""What a lake's Parquet file holds, read back from the file itself."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import BinaryIO
+
+import google_crc32c
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from celes_beam.contract import AMOUNT, DATE
+from celes_beam.errors import IntegrityError
+
+BATCH_ROWS = 131_072
+_CHECKSUM_BLOCK = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class Content:
+    """Rows, exact sum of amounts, and first and last date (None without rows) of some files."""
+
+    rows: int
+    total: Decimal
+    min_date: datetime | None
+    max_date: datetime | None
+
+
+def open_parquet(file: BinaryIO, name: str, **settings: object) -> pq.ParquetFile:
+    """Open a Parquet file. Raises ``IntegrityError`` naming it when it is not one."""
+    try:
+        return pq.ParquetFile(file, **settings)
+    except pa.ArrowException as error:
+        raise _unreadable(name, error) from error
+
+
+def batches(
+    parquet: pq.ParquetFile, name: str, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Read a file in batches. Raises ``IntegrityError`` naming it when it cannot be decoded."""
+    try:
+        yield from parquet.iter_batches(BATCH_ROWS, columns=columns, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(name, error) from error
+
+
+def content(file: BinaryIO, name: str) -> Content:
+    """Measure a file by reading its dates and amounts, in bounded memory.
+
+    Raises ``IntegrityError`` naming the file when it cannot be decoded.
+    """
+    rows, total = 0, Decimal("0.00")
+    first: datetime | None = None
+    last: datetime | None = None
+    for batch in batches(open_parquet(file, name), name, [DATE, AMOUNT]):
+        rows += batch.num_rows
+        total += pc.sum(batch.column(AMOUNT), min_count=0).as_py()
+        dates = pc.min_max(batch.column(DATE)).as_py()
+        first = dates["min"] if first is None else min(first, dates["min"])
+        last = dates["max"] if last is None else max(last, dates["max"])
+    return Content(rows, total, first, last)
+
+
+def checksum(file: BinaryIO) -> tuple[int, str]:
+    """Bytes of a file, and its CRC32C in base64 as Cloud Storage shows it."""
+    crc = google_crc32c.Checksum()
+    size = 0
+    while block := file.read(_CHECKSUM_BLOCK):
+        crc.update(block)
+        size += len(block)
+    return size, base64.b64encode(crc.digest()).decode("ascii")
+
+
+def _unreadable(name: str, error: Exception) -> IntegrityError:
+    return IntegrityError(f"{name} cannot be read as Parquet: {' '.join(str(error).split())}")
