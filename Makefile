@@ -1,0 +1,72 @@
+# `make run` does the main job on a fresh machine; `make test` proves the rest. `make help` lists all.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help run test lint format typecheck layers unit test-slow bench tools prism lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: .venv/.run ## generate ten million sales into ./lake (ARGS="…" for other flags)
+	$(BIN)/python -m pipelines.batch --runner DirectRunner --if_exists overwrite $(ARGS)
+
+test: lint typecheck layers unit ## everything a change must pass
+
+lint: .venv/.dev ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/.dev ## put the code in shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: .venv/.dev ## types
+	$(BIN)/mypy
+
+layers: .venv/.dev ## imports go one way
+	$(BIN)/lint-imports
+
+unit: .venv/.dev ## the tests, but for those marked slow
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/.dev ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+bench: .venv/.dev ## measure against the peers; writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks $(ARGS)
+
+tools: prism .tools/bin/fake-gcs-server ## build what some tests run against (needs Go)
+
+prism: .tools/bin/prism ## build Beam's Prism runner (needs Go)
+
+.tools/bin/prism:
+	GOBIN=$(CURDIR)/.tools/bin go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
+
+.tools/bin/fake-gcs-server:
+	GOBIN=$(CURDIR)/.tools/bin go install github.com/fsouza/fake-gcs-server@v1.56.1
+
+lock: .venv/.dev ## choose new versions of the dependencies, with hashes
+	for kind in run dev; do \
+	  $(BIN)/uv pip compile pyproject.toml requirements/build.in \
+	    $$([ $$kind = dev ] && echo --extra dev) --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-package celes-beam --upgrade --quiet \
+	    --custom-compile-command "make lock" -o requirements/$$kind.txt || exit 1; \
+	done
+
+clean: ## remove what make made
+	rm -rf .venv .tools build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$(PYTHON) is too old: Python 3.11 or newer is needed; name one with make PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.run: requirements/run.txt pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@

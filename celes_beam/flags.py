@@ -1,0 +1,304 @@
+"""The flags of every pipeline, told to plain argparse and to Beam alike; imports no Beam.
+
+Beam's options classes (``transforms/options.py``) call the same functions, so ``--help`` answers
+at once and a flag is described in one place.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from celes_beam.errors import ConfigError
+
+AddFlags = Callable[[argparse.ArgumentParser], None]
+
+_TEXT_LIST_HELP = "comma list; a text that holds a comma goes into --config"
+
+
+class FlagParser(argparse.ArgumentParser):
+    """An argument parser whose errors are ``ConfigError``, one line each."""
+
+    def error(self, message: str) -> Any:  # type: ignore[override]
+        raise ConfigError(f"{message}; see --help")
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=100)
+
+
+def flag_parser(program: str, description: str, *add: AddFlags) -> FlagParser:
+    """Make a parser of the given flags; names must be written out in full."""
+    parser = FlagParser(
+        prog=f"python -m {program}",
+        description=description,
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+        epilog="Beam's own flags (--runner, --project, --temp_location, …) may follow; "
+        "with none, the pipeline runs here, in this process (DirectRunner).",
+    )
+    for add_flags in add:
+        add_flags(parser)
+    return parser
+
+
+def add_batch_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of ``pipelines.batch`` beyond those that describe sales, files and the run."""
+    group = parser.add_argument_group("input and output")
+    group.add_argument(
+        "--input",
+        "-i",
+        action="extend",
+        nargs="+",
+        metavar="PATH",
+        help="files, folders or globs to read, local or gs://; repeatable. Without it, sales are "
+        "generated",
+    )
+    add_lake_output(group)
+    group.add_argument(
+        "--reprocess",
+        action="store_true",
+        help="read inputs again that an earlier run of this lake has committed; they are "
+        "skipped otherwise",
+    )
+    group.add_argument(
+        "--max_rejected",
+        default="100%",
+        metavar="N|P%",
+        help="most rows that may be rejected, a number or a percentage of the rows read; beyond "
+        "it nothing is committed and the exit code is 3 (default: %(default)s)".replace(
+            "P%", "P%%"
+        ),
+    )
+
+
+def add_lake_output(group: Any) -> None:
+    """Where the lake is, how it is partitioned, and what to do when it is there already."""
+    group.add_argument(
+        "--output",
+        "-o",
+        default="./lake",
+        metavar="LAKE",
+        help="folder of the lake (default: %(default)s)",
+    )
+    group.add_argument(
+        "--partition_by",
+        "-p",
+        default="region_de_venta",
+        metavar="COLUMNS",
+        help="comma list of region_de_venta, categoria_de_producto, fecha (day), mes (month) and "
+        "anio (year), or none (default: %(default)s)",
+    )
+    group.add_argument(
+        "--if_exists",
+        choices=("error", "append", "overwrite"),
+        default="error",
+        help="when the lake holds rows already: stop, add to them, or replace them "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "-f",
+        dest="if_exists",
+        action="store_const",
+        const="overwrite",
+        default=argparse.SUPPRESS,
+        help="short for --if_exists overwrite",
+    )
+    group.add_argument(
+        "--target_file_mb",
+        type=positive_int("--target_file_mb"),
+        default=128,
+        metavar="MB",
+        help="a Parquet file is finished at about this size (default: %(default)s)",
+    )
+
+
+def add_sales_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that override fields of the Config."""
+    group = parser.add_argument_group("sales")
+    group.add_argument(
+        "--rows",
+        type=whole_number("--rows"),
+        metavar="N",
+        help="rows to generate (default: 10,000,000)",
+    )
+    group.add_argument(
+        "--seed",
+        type=whole_number("--seed"),
+        metavar="N",
+        help="the same seed makes the same sales, row for row (default: 42)",
+    )
+    group.add_argument(
+        "--batch_rows",
+        type=whole_number("--batch_rows"),
+        metavar="N",
+        help="rows of a shard, the unit of work and of retry (default: 1,000,000)",
+    )
+    group.add_argument(
+        "--categories",
+        type=text_list("--categories"),
+        metavar="A,B",
+        help=f"accepted categories, {_TEXT_LIST_HELP} (default: ten for generated sales, any "
+        "for files)",
+    )
+    group.add_argument(
+        "--regions",
+        type=text_list("--regions"),
+        metavar="A,B",
+        help=f"accepted regions, {_TEXT_LIST_HELP} (default: six for generated sales, any for "
+        "files)",
+    )
+    group.add_argument(
+        "--config",
+        metavar="FILE",
+        help="YAML or TOML file with any field of the configuration; flags come before it",
+    )
+
+
+def add_format_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that say how input files are written."""
+    group = parser.add_argument_group("format of input files")
+    group.add_argument(
+        "--format",
+        choices=("auto", "csv", "ndjson", "parquet"),
+        default="auto",
+        help="auto goes by the name and the first bytes; .gz, .zst and .bz2 are read too "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--columns",
+        type=column_mapping,
+        default=(),
+        metavar="COLUMN=HEADER,…",
+        help="headers that go by another name, such as id_cliente=household_id",
+    )
+    group.add_argument(
+        "--csv_delimiter",
+        metavar="CHAR",
+        help="what stands between fields; \\t or tab for a tab (default: found from the header)",
+    )
+    group.add_argument(
+        "--csv_decimal",
+        choices=(".", ","),
+        default=".",
+        help="decimal point of amounts (default: %(default)s)",
+    )
+    group.add_argument(
+        "--csv_encoding",
+        default="utf-8",
+        metavar="NAME",
+        help="encoding of CSV files, such as latin-1 or cp1252 (default: %(default)s)",
+    )
+    group.add_argument(
+        "--date_format",
+        metavar="FORM",
+        help="how dates are written, such as dd/mm/yyyy or %%d/%%m/%%Y %%H:%%M (default: ISO 8601)",
+    )
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags about the run itself."""
+    group = parser.add_argument_group("the run")
+    group.add_argument(
+        "--run_id",
+        metavar="NAME",
+        help="name of this run; a run that was committed is never done again, so giving the "
+        "same name after a failure is safe (default: made from the time)",
+    )
+    add_report_flags(group)
+
+
+def add_report_flags(group: Any) -> None:
+    """What a run says of itself."""
+    group.add_argument(
+        "--summary_json",
+        metavar="FILE",
+        help="also write the summary as JSON to this file",
+    )
+    group.add_argument(
+        "--progress",
+        choices=("auto", "off"),
+        default="auto",
+        help="a bar on a terminal and log lines elsewhere, or nothing (default: %(default)s)",
+    )
+
+
+def whole_number(flag: str) -> Callable[[str], int]:
+    """Read a whole number, such as 10000000, 10_000_000 or 1e7."""
+
+    def parse(text: str) -> int:
+        try:
+            value = float(text) if "e" in text.lower() else int(text)
+        except ValueError:
+            value = 0.5
+        if value != int(value):
+            raise ConfigError(f"{flag} {text}: expected a whole number, such as 1000 or 1e6")
+        return int(value)
+
+    return parse
+
+
+def positive_int(flag: str) -> Callable[[str], int]:
+    """Read a whole number of at least 1."""
+
+    def parse(text: str) -> int:
+        value = whole_number(flag)(text)
+        if value < 1:
+            raise ConfigError(f"{flag} {text}: expected 1 or more")
+        return value
+
+    return parse
+
+
+def text_list(flag: str) -> Callable[[str], tuple[str, ...]]:
+    """Read a comma list of texts."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        texts = tuple(t.strip() for t in text.split(",") if t.strip())
+        if not texts:
+            raise ConfigError(f"{flag} {text!r}: expected a comma list, such as Norte,Sur")
+        return texts
+
+    return parse
+
+
+def column_mapping(text: str) -> tuple[tuple[str, str], ...]:
+    """Read ``id_cliente=household_id,…`` as pairs of contract column and header."""
+    from celes_beam.contract import COLUMN_NAMES  # noqa: PLC0415 - imports pyarrow: not for --help
+
+    pairs = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        column, equals, header = (part.strip() for part in item.partition("="))
+        if column not in COLUMN_NAMES or not equals or not header:
+            raise ConfigError(
+                f"--columns {item}: expected COLUMN=HEADER with COLUMN one of "
+                f"{', '.join(COLUMN_NAMES)}"
+            )
+        pairs.append((column, header))
+    return tuple(pairs)
+
+
+def most_rejected(text: str) -> tuple[int | None, float | None]:
+    """Read ``--max_rejected``: a number of rows, or a share of the rows read (0 to 1)."""
+    try:
+        if text.endswith("%"):
+            share = float(text[:-1]) / 100
+            if 0 <= share <= 1:
+                return None, share
+        elif int(text) >= 0:
+            return int(text), None
+    except ValueError:
+        pass
+    raise ConfigError(f"--max_rejected {text}: expected a number of rows, or a percentage like 1%")
+
+
+def parse_flags(parser: FlagParser, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Parse our flags; what is left is Beam's. Prints help and exits when asked for it."""
+    return parser.parse_known_args(list(argv))
+
+
+def known_flags(parser: FlagParser) -> list[str]:
+    """The flags a parser knows, for hints about misspelt ones."""
+    return list(parser._option_string_actions)

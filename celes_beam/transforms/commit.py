@@ -1,0 +1,55 @@
+"""Commit what all workers staged: the last step, on one element."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+
+from celes_beam.stores.ingest import RejectedLimit, commit_staged
+from celes_beam.stores.lake import Lake
+from celes_beam.stores.manifest import Manifest
+from celes_beam.stores.staging import Staged
+from celes_beam.transforms.stage import MergeStagedFn
+
+
+@dataclass(frozen=True)
+class CommitLake(beam.PTransform):
+    """PCollection of ``Staged`` -> PCollection with the one ``Manifest`` that was decided.
+
+    ``draft`` is the manifest as far as it was known before any row was read. A retried bundle
+    finds the commit of its first try and returns that.
+    """
+
+    root: str
+    draft: Manifest
+    limit: RejectedLimit
+    reprocess: bool = False
+
+    def expand(self, staged: beam.PCollection[Staged]) -> beam.PCollection[Manifest]:
+        return (
+            staged
+            | "Merge" >> beam.CombineGlobally(MergeStagedFn())
+            | "Decide and publish"
+            >> beam.ParDo(_CommitFn(self.root, self.draft, self.limit, self.reprocess))
+        )
+
+
+class _CommitFn(beam.DoFn):
+    def __init__(
+        self, root: str, draft: Manifest, limit: RejectedLimit, reprocess: bool
+    ) -> None:
+        self._root = root
+        self._draft = draft
+        self._limit = limit
+        self._reprocess = reprocess
+
+    def process(self, staged: Staged) -> Iterator[Manifest]:
+        yield commit_staged(
+            Lake.open(self._root),
+            self._draft,
+            staged,
+            limit=self._limit,
+            reprocess=self._reprocess,
+        )

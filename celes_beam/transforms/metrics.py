@@ -1,0 +1,16 @@
+"""Beam counters of the pipelines, named in one place; they may count a retried bundle twice.
+
+The figures of a run are those of its commit, which reconcile; these are for watching a job.
+"""
+
+from __future__ import annotations
+
+from apache_beam.metrics import Metrics
+
+NAMESPACE = "celes_beam"
+
+ROWS_READ = Metrics.counter(NAMESPACE, "rows_read")
+ROWS_ACCEPTED = Metrics.counter(NAMESPACE, "rows_accepted")
+ROWS_REJECTED = Metrics.counter(NAMESPACE, "rows_rejected")
+FILES_STAGED = Metrics.counter(NAMESPACE, "files_staged")
+BYTES_STAGED = Metrics.counter(NAMESPACE, "bytes_staged")

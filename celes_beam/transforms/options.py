@@ -1,0 +1,60 @@
+"""Beam's side of a command line: its own flags, and the runner they mean."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineRunner, create_runner
+
+from celes_beam.errors import ConfigError
+from celes_beam.flags import FlagParser
+
+_LOCAL_RUNNERS = {"", "directrunner", "fnapirunner"}
+
+
+def beam_options(argv: Sequence[str], our_flags: Iterable[str] = ()) -> PipelineOptions:
+    """Read Beam's own flags; ``our_flags`` are named in hints.
+
+    Raises ``ConfigError`` for a flag that nobody knows: Beam itself would drop it in silence.
+    """
+    parser = FlagParser(allow_abbrev=False, add_help=False)
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)
+    _, unknown = parser.parse_known_args(list(argv))
+    if unknown:
+        known = [*parser._option_string_actions, *our_flags]
+        near = difflib.get_close_matches(unknown[0].split("=")[0], known, n=1)
+        raise ConfigError(
+            f"{unknown[0]} is not a flag of this pipeline or of Beam"
+            + (f": perhaps {near[0]}" if near else "; see --help")
+        )
+    made = PipelineOptions(list(argv))
+    # Nothing that workers need stands in __main__, and pickling it breaks on open files there.
+    made.view_as(SetupOptions).save_main_session = False
+    return made
+
+
+def is_local(options: PipelineOptions) -> bool:
+    """Whether the pipeline runs in this process."""
+    return (options.view_as(StandardOptions).runner or "").lower() in _LOCAL_RUNNERS
+
+
+def runner_of(options: PipelineOptions) -> PipelineRunner:
+    """Make the runner that a command line means. Raises ``ConfigError`` for an unknown one.
+
+    "DirectRunner" is pinned to FnApiRunner: Beam's own goes by whether it could download another
+    runner, so that the engine would change from machine to machine.
+    """
+    if is_local(options):
+        return FnApiRunner()
+    name = str(options.view_as(StandardOptions).runner)
+    try:
+        return create_runner(name)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(
+            f"--runner {name} cannot be used ({error}): expected DirectRunner, PrismRunner, "
+            "DataflowRunner, FlinkRunner, SparkRunner or PortableRunner"
+        ) from error

@@ -1,0 +1,126 @@
+"""Read shards, check their rows, and stage them in the lake: one fused step, no row leaves it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from celes_beam.errors import ConfigError
+from celes_beam.progress import meter
+from celes_beam.stores.parquet_writer import Layout
+from celes_beam.stores.sources import Source
+from celes_beam.stores.staging import Staged, StagingWriter, merge_staged
+from celes_beam.transforms import metrics
+
+
+@dataclass(frozen=True)
+class StageSales(beam.PTransform):
+    """PCollection of shards -> PCollection of ``Staged``, the descriptions of what they became.
+
+    ``folder`` is this attempt's staging folder. ``threads`` share the shards of a bundle: Arrow
+    and numpy release the GIL, which beats more worker processes below some 50 million rows.
+    """
+
+    source: Source[Any]
+    folder: str
+    layout: Layout
+    run_id: str
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise ConfigError(f"threads={self.threads}: expected 0 (one a core) or more")
+        if not self.folder:
+            raise ConfigError("folder='': expected the staging folder of the run")
+
+    def expand(self, shards: beam.PCollection[Any]) -> beam.PCollection[Staged]:
+        return shards | beam.ParDo(
+            _StageFn(self.source, self.folder, self.layout, self.run_id, self.threads)
+        )
+
+
+class _StageFn(beam.DoFn):
+    """Collects the shards of a bundle, and works on them when it ends.
+
+    Shards are descriptions of a few bytes, so holding them costs nothing, and every file and
+    partial sum then spans as many shards as the bundle has.
+    """
+
+    def __init__(
+        self, source: Source[Any], folder: str, layout: Layout, run_id: str, threads: int
+    ) -> None:
+        self._source = source
+        self._folder = folder
+        self._layout = layout
+        self._run_id = run_id
+        self._threads = threads
+
+    def start_bundle(self) -> None:
+        self._shards: deque[Any] = deque()
+
+    def process(self, shard: Any) -> None:
+        self._shards.append(shard)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        staged = self._stage()
+        metrics.ROWS_READ.inc(staged.rows_read)
+        metrics.ROWS_ACCEPTED.inc(staged.rows_accepted)
+        metrics.ROWS_REJECTED.inc(staged.rejections.rows)
+        metrics.FILES_STAGED.inc(len(staged.files))
+        metrics.BYTES_STAGED.inc(sum(f.bytes for f in staged.files))
+        window = GlobalWindow()
+        yield WindowedValue(staged, window.max_timestamp(), [window])
+
+    def _stage(self) -> Staged:
+        threads = min(self._threads or os.cpu_count() or 1, len(self._shards))
+        if threads <= 1:
+            return self._work(threading.Event())
+        failed = threading.Event()
+        with ThreadPoolExecutor(threads, thread_name_prefix="stage") as pool:
+            futures = [pool.submit(self._work, failed) for _ in range(threads)]
+        return merge_staged(future.result() for future in futures)
+
+    def _work(self, failed: threading.Event) -> Staged:
+        """Take shards until there are none left, or another thread failed."""
+        writer = StagingWriter(self._folder, self._layout)
+        progress = meter(self._run_id)
+        try:
+            while not failed.is_set():
+                try:
+                    shard = self._shards.popleft()
+                except IndexError:
+                    break
+                for checked in self._source.read(shard):
+                    writer.write(checked)
+                    progress.add(rows=checked.rows)
+                progress.add(done=self._source.progress_of(shard))
+            return writer.close()
+        except BaseException:
+            failed.set()
+            writer.abandon()
+            raise
+
+
+class MergeStagedFn(beam.CombineFn):
+    """Adds descriptions of staged files into one; none at all make an empty one."""
+
+    def create_accumulator(self) -> Staged:
+        return Staged()
+
+    def add_input(self, accumulator: Staged, staged: Staged) -> Staged:
+        return merge_staged((accumulator, staged))
+
+    def merge_accumulators(self, accumulators: Iterable[Staged]) -> Staged:
+        return merge_staged(accumulators)
+
+    def extract_output(self, accumulator: Staged) -> Staged:
+        return accumulator

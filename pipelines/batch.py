@@ -1,0 +1,180 @@
+"""Sales in, a committed lake out.
+
+    files or rows to generate
+      └─ shards ─ Reshuffle ─ Stage (read, check, split, write, sum: one fused step) ─ Commit
+
+Only descriptions cross an edge: shards on the way in, staged files and partial sums on the way out.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from celes_beam.command_line import run_command
+from celes_beam.flags import (
+    add_batch_flags,
+    add_format_flags,
+    add_run_flags,
+    add_sales_flags,
+    flag_parser,
+    known_flags,
+    parse_flags,
+)
+
+# Beam takes a second to import, and the rest half of one: only once the flags are right.
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+    from celes_beam.batch_options import BatchOptions
+    from celes_beam.stores.files import InputFile
+    from celes_beam.stores.lake import Lake
+    from celes_beam.stores.manifest import Manifest
+    from celes_beam.summary import RunSummary
+
+PROGRAM = "pipelines.batch"
+DESCRIPTION = (
+    "Read sales from files, or generate them; check every row; write the accepted ones as a "
+    "partitioned Parquet lake, and the rejected ones beside it with their reasons."
+)
+
+
+def build(
+    pipeline: beam.Pipeline,
+    options: BatchOptions,
+    lake: Lake,
+    draft: Manifest,
+    files: Sequence[InputFile] = (),
+    *,
+    threads: int = 0,
+) -> beam.PCollection[Manifest]:
+    """Build the pipeline that stages and commits ``draft``; yields the manifest as decided.
+
+    ``files`` are what is to be read (none when sales are generated). ``threads`` work on the
+    shards of one bundle; 0 is one a core.
+    """
+    import apache_beam as beam  # noqa: PLC0415
+
+    from celes_beam.stores.sources import GeneratedSales, SalesFiles  # noqa: PLC0415
+    from celes_beam.transforms.commit import CommitLake  # noqa: PLC0415
+    from celes_beam.transforms.stage import StageSales  # noqa: PLC0415
+
+    folder = str(lake.storage.local_path(draft.staging))
+    source: GeneratedSales | SalesFiles
+    if options.generates:
+        source = GeneratedSales(options.config, options.rules)
+        shards = pipeline | "Shards" >> beam.Create(source.shards(), reshuffle=False)
+    else:
+        source = SalesFiles(options.how, options.rules)
+        shards = (
+            pipeline
+            | "Files" >> beam.Create(files, reshuffle=False)
+            | "Plan" >> beam.FlatMap(source.plan)
+        )
+    return (
+        shards
+        | "Reshuffle" >> beam.Reshuffle()
+        | "Stage" >> StageSales(source, folder, options.layout, options.run_id, threads)
+        | "Commit" >> CommitLake(lake.storage.root, draft, options.limit, options.reprocess)
+    )
+
+
+def run(argv: Sequence[str] | None = None) -> RunSummary:
+    """Run the pipeline that a command line asks for, and say what came of it.
+
+    Raises the errors of ``celes_beam.errors``; see ``main`` for their exit codes.
+    """
+    parser = flag_parser(
+        PROGRAM, DESCRIPTION, add_batch_flags, add_sales_flags, add_format_flags, add_run_flags
+    )
+    flags, beam_argv = parse_flags(parser, sys.argv[1:] if argv is None else argv)
+
+    from celes_beam.batch_options import batch_options  # noqa: PLC0415
+
+    options = batch_options(flags)
+    summary = _run(options, beam_argv, known_flags(parser), progress=flags.progress)
+    if flags.summary_json:
+        summary.write_json(flags.summary_json)
+    return summary
+
+
+def _run(
+    options: BatchOptions, beam_argv: Sequence[str], our_flags: Sequence[str], *, progress: str
+) -> RunSummary:
+    from celes_beam.stores.files import list_inputs  # noqa: PLC0415
+    from celes_beam.stores.ingest import draft_manifest  # noqa: PLC0415
+    from celes_beam.stores.lake import Lake  # noqa: PLC0415
+    from celes_beam.stores.manifest import Generated  # noqa: PLC0415
+    from celes_beam.summary import RunSummary  # noqa: PLC0415
+
+    files = list_inputs(options.inputs) if options.inputs else []
+    lake = Lake.open(options.output)
+    decided = lake.prepare(
+        run_id=options.run_id,
+        if_exists=options.if_exists,
+        partition_by=options.layout.partition_by,
+    )
+    if decided is not None:
+        return RunSummary(decided, options.output, 0.0, "already_committed")
+    if options.if_exists == "append" and not options.reprocess:
+        seen = lake.seen_inputs()
+        files = [f for f in files if (f.path, f.size, f.version) not in seen]
+    config = options.config
+    draft = draft_manifest(
+        run_id=options.run_id,
+        if_exists=options.if_exists,
+        staging="",
+        partition_by=options.layout.partition_by,
+        rules=options.rules,
+        inputs=files,
+        generated=Generated(seed=config.seed, rows=config.rows) if options.generates else None,
+    )
+    if options.inputs and not files:
+        return RunSummary(draft, options.output, 0.0, "no_new_files")
+
+    import apache_beam as beam  # noqa: PLC0415
+    import msgspec  # noqa: PLC0415
+
+    from celes_beam.errors import IntegrityError  # noqa: PLC0415
+    from celes_beam.progress import watch  # noqa: PLC0415
+    from celes_beam.transforms.options import beam_options, is_local, runner_of  # noqa: PLC0415
+
+    beam_flags = beam_options(beam_argv, our_flags)
+    draft = msgspec.structs.replace(draft, staging=lake.staging(options.run_id))
+    total = config.rows if options.generates else sum(f.size for f in files)
+    started = time.perf_counter()
+    try:
+        pipeline = beam.Pipeline(runner=runner_of(beam_flags), options=beam_flags)
+        build(pipeline, options, lake, draft, files, threads=0 if is_local(beam_flags) else 1)
+        with watch(options.run_id, total, mode=progress):
+            pipeline.run().wait_until_finish()
+    except BaseException:
+        if lake.find(options.run_id) is None:
+            lake.discard(draft.staging)
+        raise
+    decided = lake.find(options.run_id)
+    if decided is None:
+        raise IntegrityError(
+            f"the pipeline ended, but run {options.run_id} is not among the commits of "
+            f"{options.output}: look at the log of its workers, and run again with this --run_id"
+        )
+    return RunSummary(decided, options.output, time.perf_counter() - started, "committed")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run, print the summary, and return the exit code."""
+
+    def command(arguments: Sequence[str]) -> int:
+        summary = run(arguments)
+        from celes_beam.summary import console_for  # noqa: PLC0415
+
+        summary.print(console_for(sys.stdout))
+        return 0
+
+    return run_command(PROGRAM, command, sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
