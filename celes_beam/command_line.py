@@ -23,6 +23,10 @@ def run_command(program: str, command: Callable[[Sequence[str]], int], argv: Seq
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("celes_beam").setLevel(logging.INFO)
+    show_traceback = bool(os.environ.get("CELES_TRACEBACK"))
+    if not show_traceback:
+        # Beam logs the traceback of what a worker raises, once for each wrapping.
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     try:
         return command(argv)
     except KeyboardInterrupt:
@@ -34,7 +38,7 @@ def run_command(program: str, command: Callable[[Sequence[str]], int], argv: Seq
         return 1
     except Exception as error:
         message, code = explain(error)
-        if os.environ.get("CELES_TRACEBACK"):
+        if show_traceback:
             logging.getLogger("celes_beam").exception("%s", message)
         print(f"{program}: {message}", file=sys.stderr)
         return code

@@ -39,6 +39,11 @@ class Checked:
             )
 
 
+def all_accepted(batch: pa.RecordBatch) -> Checked:
+    """Make the ``Checked`` of rows that were all accepted."""
+    return Checked(batch.num_rows, batch, _NONE_REJECTED)
+
+
 def checked(
     verdict: Verdict,
     source: str,

@@ -6,6 +6,7 @@ import base64
 import os
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -148,6 +149,7 @@ class SalesFile:
             self._sink.close()
             size, checksum = seal(self._path)
         except OSError as error:
+            self.abandon()
             raise _write_failed(self._path, error) from error
         return DataFile(
             path=self._staged,
@@ -164,6 +166,10 @@ class SalesFile:
     def abandon(self) -> None:
         """Let go of an unfinished file; staging is swept later."""
         if self._writer is not None:
+            # A footer on a disk that just refused cannot be written either.
+            with suppress(OSError, ValueError):
+                self._writer.close()
+            self._writer.is_open = False
             self._sink.close()
 
     def _open(self, schema: pa.Schema) -> None:

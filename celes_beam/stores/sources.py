@@ -8,12 +8,13 @@ from functools import cached_property
 from typing import Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from celes_beam.config import Config
 from celes_beam.contract import Rules
 from celes_beam.sales.generate import Generator
-from celes_beam.sales.rejected import Checked, checked
+from celes_beam.sales.rejected import Checked, all_accepted, checked
 from celes_beam.sales.validate import accept_typed, judge_typed
 from celes_beam.stores.files import InputFile
 from celes_beam.stores.ranges import FileRange, plan_ranges
@@ -64,7 +65,7 @@ class GeneratedSales:
             columns = self._generator.columns(first, min(SLICE_ROWS, shard.rows - offset))
             accepted = accept_typed(columns, self.rules)
             yield (
-                Checked(accepted.num_rows, accepted, _NONE_REJECTED)
+                all_accepted(accepted)
                 if accepted is not None
                 else self._judge(columns, first)
             )
@@ -81,7 +82,12 @@ class GeneratedSales:
         verdict = judge_typed(columns, self.rules)
         positions = np.arange(first, first + verdict.rows, dtype=np.int64)
         source = f"generated:seed={self.config.seed}"
-        return checked(verdict, source, positions, raws, self.rules)
+        return checked(verdict, source, positions, _no_raw, self.rules)
+
+
+def _no_raw(indexes: npt.NDArray[np.int64]) -> pa.Array:
+    """Generated rows have no raw form: seed and position make them again."""
+    return pa.array([b""] * len(indexes), pa.binary())
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from celes_beam.stores.staging import Staged
 from celes_beam.transforms.stage import MergeStagedFn
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class CommitLake(beam.PTransform):
     """PCollection of ``Staged`` -> PCollection with the one ``Manifest`` that was decided.
 

@@ -22,7 +22,7 @@ from celes_beam.stores.staging import Staged, StagingWriter, merge_staged
 from celes_beam.transforms import metrics
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class StageSales(beam.PTransform):
     """PCollection of shards -> PCollection of ``Staged``, the descriptions of what they became.
 
