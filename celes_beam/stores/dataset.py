@@ -1,12 +1,11 @@
-"""A generated data set on a local disk: CSV or Parquet shards, or one CSV file made of parts."""
+"""Files of a generated data set on a local disk: CSV or Parquet shards, or parts of a CSV file."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from celes_beam.contract import COLUMN_NAMES, REASONS
 from celes_beam.errors import StorageError
 from celes_beam.sales.breakage import (
     TYPED_KINDS,
+    Kinds,
     break_csv,
     break_texts,
     count_by_reason,
@@ -34,7 +34,6 @@ FORMATS: tuple[Format, ...] = ("csv", "parquet")
 _CSV_ROWS = 131_072
 _PARQUET_ROWS = 262_144
 _COPY_BYTES = 262_144
-_SHARD_NAME = re.compile(r"ventas-\d{5,}-of-\d{5,}\.(csv|parquet)")
 
 
 @dataclass(frozen=True)
@@ -74,16 +73,24 @@ def plan_parts(folder: str, rows: int, parts: int) -> list[Shard]:
 
 
 def write_shard(
-    generator: Generator, shard: Shard, format: Format, error_rate: float = 0.0
+    generator: Generator,
+    shard: Shard,
+    format: Format,
+    error_rate: float = 0.0,
+    *,
+    on_rows: Callable[[int], object] = lambda rows: None,
 ) -> ShardWritten:
     """Write one file in bounded memory; it appears whole, under its name, or not at all.
 
-    A Parquet file with broken rows has text columns only. Raises ``StorageError`` naming the file
-    when the disk refuses.
+    A Parquet file with broken rows has text columns only. ``on_rows`` is told of rows as they are
+    written. Raises ``StorageError`` naming the file when the disk refuses.
     """
     write = _write_csv if format == "csv" else _write_parquet
-    with _appearing(Path(shard.path)) as file:
-        planted = write(file, generator, shard, error_rate)
+    with appearing(Path(shard.path)) as file:
+        planted: Counter[str] = Counter()
+        for rows, kinds in write(file, generator, shard, error_rate):
+            planted.update(count_by_reason(kinds))
+            on_rows(rows)
         size = file.tell()
     return ShardWritten(shard.path, shard.rows, size, _in_order(planted))
 
@@ -93,25 +100,13 @@ def concatenate(parts: Sequence[str], target: str) -> int:
 
     Raises ``StorageError`` naming the file when the disk refuses.
     """
-    with _appearing(Path(target)) as whole:
+    with appearing(Path(target)) as whole:
         for part in parts:
             with Path(part).open("rb") as file:
                 shutil.copyfileobj(file, whole, _COPY_BYTES)
             # One by one, so that the disk never has to hold all of it twice.
             Path(part).unlink()
         return whole.tell()
-
-
-def old_shards(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files of an earlier data set in a folder, and whatever else is there."""
-    try:
-        found = sorted(folder.iterdir())
-    except FileNotFoundError:
-        return [], []
-    except OSError as error:
-        raise StorageError(f"{folder} cannot be listed: {error.strerror or error}") from error
-    ours = [path for path in found if _SHARD_NAME.fullmatch(path.name) and path.is_file()]
-    return ours, [path for path in found if path not in ours]
 
 
 def total_planted(written: Iterable[ShardWritten]) -> dict[str, int]:
@@ -138,46 +133,45 @@ def _chunks(shard: Shard, chunk_rows: int) -> Iterator[tuple[int, int]]:
 
 def _write_csv(
     file: IO[bytes], generator: Generator, shard: Shard, error_rate: float
-) -> Counter[str]:
-    planted: Counter[str] = Counter()
+) -> Iterator[tuple[int, Kinds]]:
     if shard.header:
         file.write(HEADER)
     for first_row, rows in _chunks(shard, _CSV_ROWS):
         columns = generator.columns(first_row, rows)
-        plan = plan_breakage(generator.config.seed, first_row, rows, error_rate)
-        file.write(break_csv(columns, *plan))
-        planted.update(count_by_reason(plan[1]))
-    return planted
+        indexes, kinds = plan_breakage(generator.config.seed, first_row, rows, error_rate)
+        file.write(break_csv(columns, indexes, kinds))
+        yield rows, kinds
 
 
 def _write_parquet(
     file: IO[bytes], generator: Generator, shard: Shard, error_rate: float
-) -> Counter[str]:
-    planted: Counter[str] = Counter()
-    if error_rate:
-        fields = [pa.field(name, pa.string()) for name in COLUMN_NAMES]
-        settings = {"compression": "zstd", "compression_level": 1}
-    else:
-        fields = [
-            pa.field(name, array.type, nullable=False)
+) -> Iterator[tuple[int, Kinds]]:
+    # No texts to break still make text columns, so that all files of a data set are alike.
+    as_texts = error_rate > 0
+    schema = pa.schema(
+        [
+            pa.field(name, pa.string()) if as_texts else pa.field(name, array.type, nullable=False)
             for name, array in generator.columns(0, 0).items()
         ]
-        settings = parquet_settings(COLUMN_NAMES, days_only=True)
-    schema = pa.schema(fields)
+    )
+    settings = (
+        {"compression": "zstd", "compression_level": 1}
+        if as_texts
+        else parquet_settings(COLUMN_NAMES, days_only=True)
+    )
     with pq.ParquetWriter(pa.PythonFile(file, "w"), schema, **settings) as writer:
         for first_row, rows in _chunks(shard, _PARQUET_ROWS):
             columns = generator.columns(first_row, rows)
-            if error_rate:
-                seed = generator.config.seed
-                plan = plan_breakage(seed, first_row, rows, error_rate, TYPED_KINDS)
-                columns = break_texts(columns, *plan)
-                planted.update(count_by_reason(plan[1]))
+            seed = generator.config.seed
+            indexes, kinds = plan_breakage(seed, first_row, rows, error_rate, TYPED_KINDS)
+            if as_texts:
+                columns = break_texts(columns, indexes, kinds)
             writer.write_batch(pa.record_batch(list(columns.values()), schema=schema), rows)
-    return planted
+            yield rows, kinds
 
 
 @contextmanager
-def _appearing(path: Path) -> Iterator[IO[bytes]]:
+def appearing(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that takes its name once it is whole; nothing is left of one that failed."""
     hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
