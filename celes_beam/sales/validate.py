@@ -22,6 +22,7 @@ from celes_beam.contract import (
     ID,
     MAX_CENTS,
     REASONS,
+    REGION,
     SCHEMA,
     Rules,
 )
@@ -54,7 +55,8 @@ def accept_typed(
     """Return the rows as a ``contract.SCHEMA`` batch when every one is acceptable, else ``None``.
 
     ``columns`` maps each contract column to an array of any type, all of one length. Texts come out
-    stripped and NFC-normalised. Arrays that need no conversion are passed on without a copy. Agrees
+    stripped and NFC-normalised. Arrays that need no conversion are passed on without a copy, and
+    dictionary-encoded texts stay encoded: so the batch may differ from the schema in that. Agrees
     with ``judge_typed``, of which ``notation`` is: accepts the batches in which that rejects none.
     """
     arrays = []
@@ -63,7 +65,8 @@ def accept_typed(
         if array is None:
             return None
         arrays.append(array)
-    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    fields = [f.with_type(a.type) for f, a in zip(SCHEMA, arrays, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
 def judge_texts(
@@ -94,6 +97,8 @@ def _accept_column(
 ) -> pa.Array | None:
     if array.null_count:
         return None
+    if _is_acceptable_dictionary(column, array, rules):
+        return array
     array = plain_array(array)
     wanted = SCHEMA.field(column).type
     if column == DATE and array.type == pa.timestamp(wanted.unit):
@@ -103,6 +108,18 @@ def _accept_column(
         return array
     judged = judge_typed_column(column, array, rules, notation)
     return None if judged.codes.any() else judged.values
+
+
+def _is_acceptable_dictionary(column: str, array: pa.Array, rules: Rules) -> bool:
+    """Say whether an array is of texts that are encoded, and all acceptable, used or not."""
+    if column not in (CATEGORY, REGION) or not pa.types.is_dictionary(array.type):
+        return False
+    texts = array.dictionary
+    return (
+        texts.type == pa.string()
+        and not texts.null_count
+        and _is_acceptable(column, texts, rules)
+    )
 
 
 def _is_acceptable(column: str, array: pa.Array, rules: Rules) -> bool:
@@ -158,7 +175,7 @@ def _first_values(
     parts, order = [pa.array([], pa.string())], [np.array([], np.int64)]
     for i, column in enumerate(COLUMN_NAMES):
         chosen = np.flatnonzero(first == i)
-        parts.append(readable(columns[column].take(pa.array(rejected[chosen]))))
+        parts.append(readable(columns[column], rejected[chosen]))
         order.append(chosen)
     back = np.argsort(np.concatenate(order), kind="stable")
     return pa.concat_arrays(parts).take(pa.array(back))
