@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from itertools import chain
@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 
 from celes_beam.contract import CATEGORY, DATE, REGION
 from celes_beam.errors import IntegrityError, StorageError, UsageError
-from celes_beam.stores.commit import now
 from celes_beam.stores.lake import Lake, Snapshot
 from celes_beam.stores.manifest import DataFile, Manifest
 from celes_beam.stores.measure import Content, batches, checksum, content, open_parquet
@@ -72,11 +71,11 @@ def compact(lake: Lake, *, target_bytes: int, run_id: str | None = None) -> Mani
     """
     if target_bytes <= 0:
         raise UsageError(f"target of {target_bytes} bytes: expected more than 0")
-    run_id = run_id or f"compact-{uuid.uuid4().hex}"
+    started, clock = datetime.now(UTC), time.monotonic()
+    run_id = run_id or f"compact-{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
     done = lake.prepare(run_id=run_id, if_exists="append")
     if done is not None or not plan_merges(lake.snapshot().files, target_bytes):
         return done
-    started, clock = now(), time.monotonic()
     staging = lake.staging(run_id)
     try:
         epoch, snapshot = lake.claim(run_id)
@@ -90,7 +89,7 @@ def compact(lake: Lake, *, target_bytes: int, run_id: str | None = None) -> Mani
             Manifest(
                 run_id=run_id,
                 kind="compact",
-                started_at=started,
+                started_at=started.isoformat(),
                 staging=staging,
                 partition_by=newest.partition_by,
                 files=files,
@@ -158,7 +157,8 @@ def _read(storage: Storage, sources: Sequence[DataFile]) -> Iterator[pa.Table]:
     waiting: list[pa.RecordBatch] = []
     for source in sources:
         with storage.open(source.path) as file:
-            parquet = open_parquet(file, source.path, read_dictionary=[CATEGORY, REGION])
+            texts = [name for name in (CATEGORY, REGION) if name not in source.partition]
+            parquet = open_parquet(file, source.path, read_dictionary=texts)
             schema = schema or parquet.schema_arrow
             if not parquet.schema_arrow.equals(schema):
                 raise IntegrityError(

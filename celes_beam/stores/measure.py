@@ -35,7 +35,7 @@ def open_parquet(file: BinaryIO, name: str, **settings: object) -> pq.ParquetFil
     """Open a Parquet file. Raises ``IntegrityError`` naming it when it is not one."""
     try:
         return pq.ParquetFile(file, **settings)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, KeyError) as error:
         raise _unreadable(name, error) from error
 
 

@@ -62,6 +62,12 @@ def verify(lake: Lake) -> Verification:
     ]
     problems += [p for lines in of_rejected for p in lines]
     problems += [f"commit {m.run_id}: {p}" for m in snapshot.runs for p in count_problems(m)]
+    problems += [
+        f"commit {m.run_id} retires {path}, but the commit that added it is gone"
+        for m in snapshot.runs
+        for path in m.retired
+        if path not in partition_by
+    ]
     problems += _stray_problems(lake)
     return Verification(
         files=len(snapshot.files),

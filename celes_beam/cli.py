@@ -1,0 +1,34 @@
+"""The ``celes-beam`` command. Each group of subcommands lives in ``celes_beam.commands``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from celes_beam import __version__
+from celes_beam.command_line import run_command
+from celes_beam.commands.lake import add_lake_commands
+from celes_beam.flags import FlagParser
+
+PROGRAM = "celes-beam"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns its exit code, with errors as one line on stderr."""
+    return run_command(PROGRAM, _run, sys.argv[1:] if argv is None else argv)
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser = FlagParser(prog=PROGRAM, description="Look after lakes of sales.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    groups = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add_lake_commands(groups)
+    flags = parser.parse_args(argv)
+    code: int = flags.run(flags)
+    # A reader of our output that went away is noticed here, not at interpreter exit.
+    sys.stdout.flush()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

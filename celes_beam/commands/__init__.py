@@ -1,0 +1,1 @@
+"""The subcommands of ``celes-beam``, one module each."""

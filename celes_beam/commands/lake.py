@@ -1,0 +1,314 @@
+"""``celes-beam lake``: list, show, verify, compact, and the history of a lake.
+
+Arrow and rich are imported where they are used, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celes_beam.errors import LakeConflictError, UsageError
+
+if TYPE_CHECKING:
+    from celes_beam.stores.commit import Commits
+    from celes_beam.stores.history import Step
+    from celes_beam.stores.lake import Lake
+    from celes_beam.stores.manifest import Manifest
+
+_BYTES_PER_MB = 1_000_000
+_BYTES_PER_FILE_MB = 2**20
+
+
+def add_lake_commands(groups: argparse._SubParsersAction[Any]) -> None:
+    """Add ``lake`` and its subcommands to the command line."""
+    lake = groups.add_parser("lake", help="look into a lake, check it, compact it")
+    commands = lake.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], help_: str) -> Any:
+        command = commands.add_parser(name, help=help_, description=f"{help_}.", allow_abbrev=False)
+        if name == "show":
+            command.add_argument("run_id", metavar="RUN", help="run id, as 'lake ls' shows it")
+        command.add_argument("root", metavar="ROOT", help="folder of the lake")
+        command.add_argument("--json", action="store_true", help="print JSON, for programs")
+        command.set_defaults(run=run)
+        return command
+
+    add("ls", _ls, "list the runs of a lake, with their rows, files and bytes")
+    add("show", _show, "show one run: its inputs, files, counts and rejected rows")
+    add("verify", _verify, "read every file again and compare it with the commit that made it")
+    compact = add("compact", _compact, "merge the small files of each partition")
+    compact.add_argument(
+        "--target_file_mb",
+        type=float,
+        default=128.0,
+        metavar="MB",
+        help="merge files of at most half of this size up to about this size (default: 128)",
+    )
+    add("history", _history, "tell what each run read, added and retired, in order")
+
+
+def _ls(flags: argparse.Namespace) -> int:
+    from celes_beam.stores.history import history  # noqa: PLC0415
+
+    _, commits = _open(flags.root)
+    steps = history(commits)
+    superseded = sorted(commits.superseded.values(), key=lambda s: s.decided_at)
+    if flags.json:
+        gone = [{"run_id": s.run_id, "superseded_by": s.by} for s in superseded]
+        return _print_json({"runs": [_step_json(s) for s in steps], "superseded": gone})
+    rows: list[tuple[str, ...]] = [
+        (
+            step.manifest.run_id,
+            step.manifest.kind,
+            _when(step.manifest.decided_at),
+            f"{step.manifest.rows:,}",
+            f"{len(step.manifest.files):,}",
+            _mb(step.manifest.bytes),
+            step.state,
+        )
+        for step in steps
+    ]
+    rows += [
+        (s.run_id, "", _when(s.decided_at), "", "", "", f"superseded by {s.by}") for s in superseded
+    ]
+    last = steps[-1] if steps else None
+    held = (
+        f"{last.rows_after:,} rows in {last.files_after:,} files, {_mb(last.bytes_after)} MB, "
+        f"total {last.total_after:,.2f}"
+        if last
+        else "no rows"
+    )
+    _print_table(f"{flags.root}: {held}", "run kind when >rows >files >MB state", rows)
+    return 0
+
+
+def _show(flags: argparse.Namespace) -> int:
+    from celes_beam.stores.commit import COMMITS  # noqa: PLC0415
+    from celes_beam.stores.history import history  # noqa: PLC0415
+    from celes_beam.stores.manifest import encode  # noqa: PLC0415
+
+    if Path(flags.run_id, COMMITS).is_dir() and not Path(flags.root, COMMITS).is_dir():
+        raise UsageError(
+            f"the run comes before the lake: celes-beam lake show {flags.root} {flags.run_id}"
+        )
+    _, commits = _open(flags.root)
+    steps = {s.manifest.run_id: s for s in history(commits)}
+    step = steps.get(flags.run_id)
+    if step is None:
+        raise _no_such_run(flags.run_id, flags.root, commits)
+    if flags.json:
+        print(encode(step.manifest).decode())
+        return 0
+    _print_run(step)
+    return 0
+
+
+def _verify(flags: argparse.Namespace) -> int:
+    from celes_beam.stores.verify import verify  # noqa: PLC0415
+
+    lake, _ = _open(flags.root)
+    found = verify(lake)
+    if flags.json:
+        _print_json(
+            {
+                "files": found.files,
+                "rows": found.rows,
+                "bytes": found.bytes,
+                "rejected_rows": found.rejected_rows,
+                "problems": list(found.problems),
+                "notes": list(found.notes),
+            }
+        )
+        return 1 if found.problems else 0
+    row = (
+        f"{found.files:,}",
+        f"{found.rows:,}",
+        _mb(found.bytes),
+        f"{found.rejected_rows:,}",
+        f"{len(found.problems):,}" if found.problems else "none",
+    )
+    _print_table(f"{flags.root}", ">files >rows >MB >rejected_rows >problems", [row])
+    for note in found.notes:
+        print(f"note: {note}")
+    for problem in found.problems:
+        print(f"problem: {problem}")
+    return 1 if found.problems else 0
+
+
+def _compact(flags: argparse.Namespace) -> int:
+    from celes_beam.stores.compact import compact  # noqa: PLC0415
+
+    lake, _ = _open(flags.root)
+    if not flags.target_file_mb > 0:
+        raise UsageError(f"--target_file_mb {flags.target_file_mb}: expected more than 0")
+    manifest = compact(lake, target_bytes=int(flags.target_file_mb * _BYTES_PER_FILE_MB))
+    if flags.json:
+        merged = (
+            (len(manifest.retired), len(manifest.files), manifest.rows) if manifest else (0, 0, 0)
+        )
+        names = ("files_before", "files_after", "rows")
+        run_id = manifest.run_id if manifest else None
+        return _print_json({"run_id": run_id, **dict(zip(names, merged, strict=True))})
+    if manifest is None:
+        print(f"{flags.root}: nothing to merge, no partition has two small files")
+        return 0
+    before = {f.path: f.bytes for m in lake.runs() for f in m.files}
+    print(
+        f"{flags.root}: merged {len(manifest.retired):,} files "
+        f"({_mb(sum(before[p] for p in manifest.retired))} MB) into {len(manifest.files):,} "
+        f"({_mb(manifest.bytes)} MB), {manifest.rows:,} rows, in {manifest.seconds:.1f} s"
+    )
+    return 0
+
+
+def _history(flags: argparse.Namespace) -> int:
+    from celes_beam.stores.history import history  # noqa: PLC0415
+
+    _, commits = _open(flags.root)
+    steps = history(commits)
+    if flags.json:
+        return _print_json([_step_json(s) for s in steps])
+    rows = [
+        (
+            _when(s.manifest.decided_at),
+            s.manifest.run_id,
+            s.manifest.kind,
+            s.origin,
+            f"+{s.manifest.rows:,}",
+            f"-{s.rows_retired:,}" if s.rows_retired else "",
+            f"{s.rows_after:,}",
+            f"{s.total_after:,.2f}",
+        )
+        for s in steps
+    ]
+    _print_table(flags.root, "when run kind from >added >retired >rows >total", rows)
+    return 0
+
+
+def _open(root: str) -> tuple[Lake, Commits]:
+    from celes_beam.stores.lake import Lake  # noqa: PLC0415
+
+    lake = Lake.open(root)
+    commits = lake.commits()
+    if not commits.manifests and not commits.superseded:
+        raise UsageError(
+            f"{root} holds no lake: expected a folder with commits in {root}/_commits; make one "
+            f"with python -m pipelines.batch --output {root}"
+        )
+    return lake, commits
+
+
+def _no_such_run(run_id: str, root: str, commits: Commits) -> Exception:
+    from celes_beam.stores.commit import conflict  # noqa: PLC0415
+
+    if run_id in commits.superseded:
+        return LakeConflictError(str(conflict(commits.superseded[run_id])))
+    run_ids = [m.run_id for m in commits.manifests]
+    near = difflib.get_close_matches(run_id, run_ids, n=1)
+    hint = f"perhaps {near[0]}" if near else f"'celes-beam lake ls {root}' lists its runs"
+    return UsageError(f"{root} has no run {run_id}; {hint}")
+
+
+def _print_run(step: Step) -> None:
+    run = step.manifest
+    facts = [
+        ("run", f"{run.run_id} ({run.kind}, {step.state})"),
+        ("started", _when(run.started_at)),
+        ("committed", f"{_when(run.decided_at)}, after {run.seconds:,.1f} s"),
+        ("partitioned by", ", ".join(run.partition_by) or "nothing"),
+        ("from", step.origin),
+        ("rows read", f"{run.rows_read:,}"),
+        ("accepted", f"{run.rows_accepted:,}"),
+        ("rejected", f"{run.rows_rejected:,}{_reasons(run)}"),
+        ("total", run.total),
+        ("retired", f"{len(run.retired):,} files of {step.rows_retired:,} rows"),
+    ]
+    _print_table("", "fact value", facts, header=False)
+    if run.inputs:
+        inputs = [(i.path, _mb(i.size)) for i in run.inputs]
+        _print_table("Inputs", "path >MB", inputs)
+    if run.files:
+        files = [
+            (
+                f.path,
+                f"{f.rows:,}",
+                _mb(f.bytes),
+                f.total,
+                f"{_day(f.min_date)}..{_day(f.max_date)}",
+            )
+            for f in run.files
+        ]
+        _print_table("Files", "path >rows >MB >total dates", files)
+    if run.rejected_examples:
+        examples = [
+            (e.reason, f"{e.source}@{e.position}", e.column or "", e.value or "")
+            for e in run.rejected_examples
+        ]
+        _print_table("Rejected rows, examples", "reason where column value", examples)
+
+
+def _reasons(run: Manifest) -> str:
+    reasons = ", ".join(f"{name} {rows:,}" for name, rows in run.rejected_by_reason.items() if rows)
+    return f" ({reasons})" if reasons else ""
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    run = step.manifest
+    return {
+        "run_id": run.run_id,
+        "kind": run.kind,
+        "state": step.state,
+        "decided_at": run.decided_at,
+        "inputs": [i.path for i in run.inputs],
+        "files": len(run.files),
+        "rows": run.rows,
+        "bytes": run.bytes,
+        "rows_retired": step.rows_retired,
+        "files_after": step.files_after,
+        "rows_after": step.rows_after,
+        "bytes_after": step.bytes_after,
+        "total_after": str(step.total_after),
+    }
+
+
+def _print_json(content: Any) -> int:
+    print(json.dumps(content, ensure_ascii=False, indent=1))
+    return 0
+
+
+def _print_table(
+    title: str, columns: str, rows: Sequence[Sequence[str]], *, header: bool = True
+) -> None:
+    """Print a table; ``columns`` are names apart by spaces, with ">" before right-aligned ones."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    # A pipe has no width, and nothing of a table may be cut off there.
+    width = None if sys.stdout.isatty() else 200
+    table = Table(title=Text(title), title_justify="left", show_header=header)
+    for name in columns.split():
+        right = name.startswith(">")
+        label = name.removeprefix(">").replace("_", " ")
+        table.add_column(label, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(file=sys.stdout, width=width).print(table)
+
+
+def _when(iso: str) -> str:
+    return iso[:19].replace("T", " ")
+
+
+def _day(iso: str | None) -> str:
+    return iso[:10] if iso else ""
+
+
+def _mb(size: int) -> str:
+    return f"{size / _BYTES_PER_MB:,.1f}"

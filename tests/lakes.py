@@ -1,0 +1,132 @@
+"""Tiny lakes for tests: sales staged as Parquet, described, and committed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from celes_beam.contract import REGION, REJECTED_SCHEMA
+from celes_beam.stores.commit import now
+from celes_beam.stores.lake import Lake
+from celes_beam.stores.manifest import DataFile, Manifest, RejectedFile
+from celes_beam.stores.measure import checksum, content
+from celes_beam.stores.parquet_writer import parquet_settings
+from tests.sales import sales_batch
+
+Sale = tuple[str, str, int]
+"""Category, region, cents."""
+
+
+def stage_sales(folder: Path, sales: Sequence[Sale]) -> tuple[DataFile, ...]:
+    """Write sales under ``folder``, one file a region, and describe the files."""
+    return tuple(
+        _stage_region(folder, region, [s for s in sales if s[1] == region])
+        for region in sorted({region for _, region, _ in sales})
+    )
+
+
+def draft(
+    lake: Lake, run_id: str, sales: Sequence[Sale], *, kind: str = "append", **fields: Any
+) -> Manifest:
+    """Stage sales as a new attempt of a run, ready for ``Lake.commit``."""
+    staging = lake.staging(run_id)
+    files = stage_sales(Path(lake.storage.local_path(staging)), sales)
+    counts = {
+        "rows_read": len(sales),
+        "rows_accepted": len(sales),
+        "total": str(sum((Decimal(f.total) for f in files), Decimal("0.00"))),
+    }
+    return Manifest(
+        run_id=run_id,
+        kind=kind,  # type: ignore[arg-type]
+        started_at=now(),
+        staging=staging,
+        partition_by=(REGION,),
+        files=files,
+        **(counts | fields),
+    )
+
+
+def commit_sales(
+    lake: Lake, run_id: str, sales: Sequence[Sale], *, kind: str = "append", **fields: Any
+) -> Manifest:
+    """Stage and commit sales."""
+    return lake.commit(draft(lake, run_id, sales, kind=kind, **fields))
+
+
+def reject(lake: Lake, manifest: Manifest, rows: int) -> Manifest:
+    """Stage rejected rows beside the sales of a draft."""
+    name = f"part-{uuid.uuid4().hex}.parquet"
+    path = Path(lake.storage.local_path(f"{manifest.staging}/{name}"))
+    records = [
+        {
+            "source": "ventas.csv",
+            "position": position,
+            "reasons": ["missing"],
+            "raw": b"1,,2",
+            "rejected_at": 0,
+            "rules_version": 1,
+            "attempt": 1,
+        }
+        for position in range(rows)
+    ]
+    pq.write_table(pa.Table.from_pylist(records, REJECTED_SCHEMA), path)
+    with path.open("rb") as file:
+        size, crc32c = checksum(file)
+    final = f"_rejected/{manifest.run_id}/{name}"
+    import msgspec
+
+    return msgspec.structs.replace(
+        manifest,
+        rejected_files=(
+            RejectedFile(path=final, staged=name, rows=rows, bytes=size, crc32c=crc32c),
+        ),
+        rows_read=manifest.rows_read + rows,
+        rows_rejected=rows,
+        rejected_by_reason={"missing": rows},
+    )
+
+
+def visible_sales(root: Path) -> list[tuple[str, int]]:
+    """What a plain reader finds: (region, cents) of every row, sorted."""
+    found = []
+    for path in sorted(root.rglob("*.parquet")):
+        if any(part.startswith(("_", ".")) for part in path.relative_to(root).parts):
+            continue
+        region = path.parent.name.partition("=")[2]
+        amounts = pq.ParquetFile(path).read().column("cantidad_de_venta").to_pylist()
+        found += [(region, int(amount * 100)) for amount in amounts]
+    return sorted(found)
+
+
+def _stage_region(folder: Path, region: str, sales: Sequence[Sale]) -> DataFile:
+    table = pa.Table.from_batches([sales_batch(sales)]).drop_columns([REGION])
+    name = f"{REGION}={region}/part-{uuid.uuid4().hex}.parquet"
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    settings = parquet_settings(table.column_names, days_only=False)
+    with pq.ParquetWriter(path, table.schema, **settings) as writer:
+        writer.write_table(table)
+    with path.open("rb") as file:
+        held = content(file, name)
+        file.seek(0)
+        size, crc32c = checksum(file)
+    assert pc.sum(table.column("cantidad_de_venta")).as_py() == held.total
+    return DataFile(
+        path=name,
+        staged=name,
+        partition={REGION: region},
+        rows=held.rows,
+        bytes=size,
+        crc32c=crc32c,
+        total=str(held.total),
+        min_date=held.min_date.isoformat() if held.min_date else None,
+        max_date=held.max_date.isoformat() if held.max_date else None,
+    )
