@@ -116,8 +116,11 @@ def _shares(weights: Floats) -> Ints:
     steps = np.maximum(1, np.floor(weights / weights.max() * _WEIGHT_STEPS)).astype(np.int64)
     ends = np.cumsum(steps)
     total = int(ends[-1])
-    points = [(2 * entry + 1) * total // (2 * _ENTRIES) for entry in range(_ENTRIES)]
-    return np.searchsorted(ends, np.array(points, np.int64), side="right").astype(np.int64)
+    odd = 2 * np.arange(_ENTRIES, dtype=np.int64) + 1
+    # odd * total // (2 * entries), in two parts, neither of which overflows.
+    whole, rest = divmod(total, 2 * _ENTRIES)
+    points = odd * whole + odd * rest // (2 * _ENTRIES)
+    return np.searchsorted(ends, points, side="right").astype(np.int64)
 
 
 def _codes(weights: Sequence[float]) -> npt.NDArray[np.int8 | np.int16]:
