@@ -70,14 +70,6 @@ def parse_date_format(form: str) -> re.Pattern[bytes]:
     return re.compile(pattern.encode())
 
 
-def strptime_format(form: str) -> str:
-    """Return a form as strptime's; raises ``ConfigError`` when it is not understood."""
-    parse_date_format(form)
-    if "%" in form:
-        return form
-    return "".join(f"%{text}" if is_code else text for text, is_code in _plain_parts(form))
-
-
 def _digits(code: str, touches: bool) -> str:
     if code == "Y":
         return "0{4}"
@@ -88,7 +80,7 @@ def _digits(code: str, touches: bool) -> str:
 
 def _strptime_parts(form: str) -> Iterator[Part]:
     for token in re.findall(r"%.?|.", form, re.DOTALL):
-        if len(token) == 1 and token != "%":
+        if len(token) == 1 and token != "%" and not token.isdigit():
             yield token, False
         elif token == "%%":
             yield "%", False
@@ -122,15 +114,17 @@ def _plain_parts(form: str) -> Iterator[Part]:
 
 def _check(form: str, codes: list[str]) -> None:
     years = codes.count("Y") + codes.count("y")
-    problem = None
+    problems = []
     for name, count in (("day", codes.count("d")), ("month", codes.count("m")), ("year", years)):
         if count != 1:
-            problem = f"has {count} {name}s, and 1 is needed"
+            problems.append(f"has {count} {name}s instead of 1")
     for code in "HMSfz":
         if codes.count(code) > 1:
-            problem = f"has its {_NAMES[code]} {codes.count(code)} times"
+            problems.append(f"has its {_NAMES[code]} {codes.count(code)} times")
     for code, needed in (("M", "H"), ("S", "M"), ("f", "S")):
         if code in codes and needed not in codes:
-            problem = f"has a {_NAMES[code]} but no {_NAMES[needed]}"
-    if problem:
-        raise ConfigError(f"date format {form!r} {problem}; write it like {_EXAMPLES}")
+            problems.append(f"has a {_NAMES[code]} but no {_NAMES[needed]}")
+    if problems:
+        raise ConfigError(
+            f"date format {form!r} {' and '.join(problems)}; write it like {_EXAMPLES}"
+        )

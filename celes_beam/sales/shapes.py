@@ -118,9 +118,8 @@ def _split(rows: Ints, texts: Bytes) -> Iterator[ShapeGroup]:
 def number(digits: Bytes) -> npt.NDArray[Any]:
     """Read a matrix of at most 19 ASCII digits a row as unsigned integers, of 16 to 64 bits."""
     width = digits.shape[1]
-    values = np.zeros(
-        len(digits), np.uint16 if width <= 4 else np.uint32 if width <= 9 else np.uint64
-    )
+    kind = np.uint16 if width <= 4 else np.uint32 if width <= 9 else np.uint64
+    values: npt.NDArray[Any] = np.zeros(len(digits), kind)
     for column in digits.T:
         values *= 10
         values += column - np.uint8(ord("0"))

@@ -93,9 +93,9 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind.value_type if pa.types.is_dictionary(kind) else kind))
 
 
-def readable(array: pa.Array) -> pa.Array:
-    """Return the values of an array of any type as text, for people to read."""
-    array = plain_array(array)
+def readable(array: pa.Array, rows: Ints) -> pa.Array:
+    """Return chosen values of an array of any type as strings, for people to read."""
+    array = plain_array(array).take(pa.array(rows))
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_binary(array.type):

@@ -5,6 +5,7 @@ Tests compare the fast ways with this one. Nothing here is shared with the produ
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -29,14 +30,26 @@ HUGE_EXPONENT = 400
 MICROSECOND = timedelta(microseconds=1)
 
 ISO = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
-    r"(?:[Tt ]([0-9]{2})(?::([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?)?"
-    r"( ?(?:[Zz]|UTC|[+-][0-9]{2}(?::?[0-9]{2})?))?)?"
+    r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
+    r"(?:[Tt ](?P<hour>\d\d)(?::(?P<minute>\d\d)(?::(?P<second>\d\d)"
+    r"(?:\.(?P<fraction>\d{1,9}))?)?)?"
+    r"(?: ?(?:[Zz]|UTC|(?P<sign>[+-])(?P<ahead>\d\d)(?::?(?P<ahead_minutes>\d\d))?))?)?",
+    re.ASCII,
 )
+FORMS = {
+    "dd/mm/yyyy": r"(?P<day>\d\d?)/(?P<month>\d\d?)/(?P<year>\d{4})",
+    "MM-DD-YYYY": r"(?P<month>\d\d?)-(?P<day>\d\d?)-(?P<year>\d{4})",
+    "yyyymmdd": r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)",
+    "dd/mm/aaaa HH:MM:SS": r"(?P<day>\d\d?)/(?P<month>\d\d?)/(?P<year>\d{4})\s+"
+    r"(?P<hour>\d\d?):(?P<minute>\d\d?):(?P<second>\d\d?)",
+    "%d.%m.%Y %H:%M": r"(?P<day>\d\d?)\.(?P<month>\d\d?)\.(?P<year>\d{4})\s+"
+    r"(?P<hour>\d\d?):(?P<minute>\d\d?)",
+}
+"""Some forms of dates that a user may ask for, and what fits them."""
 
 
 def judge_text(
-    column: str, text: str | None, rules: Rules, point: str = ".", strptime: str | None = None
+    column: str, text: str | None, rules: Rules, point: str = ".", form: str | None = None
 ) -> Any:
     """The accepted value of a text (int, datetime, Decimal or str), or the Reason against it."""
     if text is None or not text.strip():
@@ -46,7 +59,7 @@ def judge_text(
     if column == AMOUNT:
         return _amount(text.strip(), point)
     if column == DATE:
-        return _date(text.strip(), rules, strptime)
+        return _date(text.strip(), rules, form)
     return _text(text, rules.categories if column == CATEGORY else rules.regions)
 
 
@@ -92,42 +105,34 @@ def judge_amount(value: Decimal) -> Any:
     return Decimal(cents).scaleb(-2)
 
 
-def _date(text: str, rules: Rules, strptime: str | None) -> Any:
-    if strptime is not None:
-        if not text.isascii():
-            return Reason.UNPARSEABLE
-        try:
-            moment = datetime.strptime(text, strptime)
-        except ValueError:
-            return Reason.UNPARSEABLE
-        return _within(_micros(moment.replace(tzinfo=None)), moment.utcoffset(), rules)
-    match = ISO.fullmatch(text)
+def _date(text: str, rules: Rules, form: str | None) -> Any:
+    match = re.compile(FORMS[form], re.ASCII).fullmatch(text) if form else ISO.fullmatch(text)
     if not match:
         return Reason.UNPARSEABLE
-    year, month, day, hour, minute, second = (int(g or 0) for g in match.groups()[:6])
-    fraction = int((match[7] or "").ljust(6, "0")[:6])
+    fields = match.groupdict()
+    numbers = {
+        name: int(fields.get(name) or 0)
+        for name in ("year", "month", "day", "hour", "minute", "second")
+    }
+    # The year 0 is a leap year that datetime does not have; it is out of range in any case.
+    numbers["year"] = numbers["year"] or 4
+    fraction = int((fields.get("fraction") or "").ljust(6, "0")[:6])
     try:
-        # The year 0 is a leap year that datetime does not have; it is out of range in any case.
-        moment = datetime(year or 4, month, day, hour, minute, second, fraction)
+        micros = _micros(datetime(**numbers, microsecond=fraction))
     except ValueError:
         return Reason.UNPARSEABLE
-    zone = (match[8] or "Z").strip().upper()
-    offset = timedelta()
-    if zone not in ("Z", "UTC"):
-        digits = zone[1:].replace(":", "").ljust(4, "0")
-        if int(digits[:2]) > 23 or int(digits[2:]) > 59:
-            return Reason.UNPARSEABLE
-        offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
-        offset = -offset if zone[0] == "-" else offset
-    return _within(_micros(moment), offset, rules)
+    sign = {"+": -1, "-": 1, None: 0}[fields.get("sign")]
+    hours, minutes = int(fields.get("ahead") or 0), int(fields.get("ahead_minutes") or 0)
+    if hours > 23 or minutes > 59:
+        return Reason.UNPARSEABLE
+    return _within(micros + sign * (hours * 60 + minutes) * 60_000_000, rules)
 
 
 def _micros(naive: datetime) -> int:
     return (naive.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
 
 
-def _within(micros: int, offset: timedelta | None, rules: Rules) -> Any:
-    micros -= (offset or timedelta()) // MICROSECOND
+def _within(micros: int, rules: Rules) -> Any:
     if not rules.min_us <= micros <= rules.max_us:
         return Reason.OUT_OF_RANGE
     return EPOCH + timedelta(microseconds=micros)
@@ -140,7 +145,9 @@ def _text(text: str, known: tuple[str, ...] | None) -> Any:
     return text if known is None or text in known else Reason.UNKNOWN
 
 
-def judge_value(column: str, value: Any, rules: Rules) -> Any:
+def judge_value(  # noqa: PLR0911 - one for each kind of value
+    column: str, value: Any, rules: Rules
+) -> Any:
     """Like judge_text, for a typed value as Arrow's ``as_py`` gives it."""
     if value is None:
         return Reason.MISSING
@@ -155,9 +162,11 @@ def judge_value(column: str, value: Any, rules: Rules) -> Any:
     if column == DATE and isinstance(value, date):
         if not isinstance(value, datetime):
             value = datetime(value.year, value.month, value.day)
-        return _within(_micros(value.replace(tzinfo=None)), value.utcoffset(), rules)
+        if value.tzinfo is not None:
+            value = value.astimezone(UTC)
+        return _within(_micros(value), rules)
     if column == ID and number:
-        if value != value or value in (float("inf"), float("-inf")) or value != int(value):
+        if not math.isfinite(value) or value != int(value):
             return Reason.UNPARSEABLE
         return int(value) if 0 < value < 2**63 else Reason.OUT_OF_RANGE
     if column == AMOUNT and isinstance(value, float):
@@ -168,7 +177,7 @@ def judge_value(column: str, value: Any, rules: Rules) -> Any:
 
 
 def _float_amount(value: float) -> Any:
-    if value != value or value in (float("inf"), float("-inf")):
+    if not math.isfinite(value):
         return Reason.UNPARSEABLE
     if value <= 0 or value >= 1e10:
         return Reason.OUT_OF_RANGE
