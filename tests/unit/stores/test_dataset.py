@@ -24,7 +24,6 @@ from celes_beam.stores.dataset import (
     Shard,
     ShardWritten,
     concatenate,
-    old_shards,
     plan_parts,
     plan_shards,
     total_planted,
@@ -183,18 +182,16 @@ def test_a_missing_part_leaves_no_target(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# What is there already
+# Descriptions
 
 
-def test_old_shards_are_told_from_other_files(tmp_path: Path) -> None:
-    assert old_shards(tmp_path / "nowhere") == ([], [])
-    ours = [tmp_path / f"ventas-00000-of-00002.{format}" for format in FORMATS]
-    others = [tmp_path / name for name in ("notas.txt", "ventas-1-of-2.csv")]
-    for path in (*ours, *others):
-        path.touch()
-    folder = tmp_path / "ventas-00001-of-00002.csv"
-    folder.mkdir()
-    assert old_shards(tmp_path) == (ours, sorted([*others, folder]))
+def test_rows_are_told_of_as_they_are_written(tmp_path: Path) -> None:
+    for format in FORMATS:
+        told: list[int] = []
+        shard = Shard(str(tmp_path / "v"), 0, 300_000)
+        write_shard(GENERATOR, shard, format, on_rows=told.append)
+        assert sum(told) == 300_000
+        assert len(told) > 1
 
 
 def test_planted_rows_add_up_in_the_order_of_the_reasons() -> None:
