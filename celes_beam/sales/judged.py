@@ -9,10 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from celes_beam.contract import AMOUNT, DATE, REASONS, SCHEMA, Reason
-
-_AMOUNT_TYPE = SCHEMA.field(AMOUNT).type
-_DATE_TYPE = SCHEMA.field(DATE).type
+from celes_beam.contract import REASONS, SCHEMA, Reason
 
 Codes = npt.NDArray[np.uint8]
 """For each row 0 when it is accepted, else 1 + the place of its reason in ``REASONS``."""
@@ -36,20 +33,6 @@ class JudgedColumn:
 
     values: pa.Array
     codes: Codes
-
-
-def cents_array(cents: npt.NDArray[np.int64]) -> pa.Array:
-    """Make decimal128(12, 2) out of int64 cents, without a copy through Python."""
-    words = np.empty((len(cents), 2), np.int64)
-    words[:, 0] = cents
-    # A decimal128 is a little-endian pair of words, the second of which carries the sign.
-    words[:, 1] = cents >> 63
-    return pa.Array.from_buffers(_AMOUNT_TYPE, len(cents), [None, pa.py_buffer(words)])
-
-
-def micros_array(micros: npt.NDArray[np.int64]) -> pa.Array:
-    """Make timestamp[us, UTC] out of int64 microseconds since 1970, without a copy."""
-    return pa.Array.from_buffers(_DATE_TYPE, len(micros), [None, pa.py_buffer(micros)])
 
 
 def spread(distinct: JudgedColumn, indices: pa.Array) -> JudgedColumn:

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from celes_beam.contract import AMOUNT_SCALE, MAX_CENTS
-from celes_beam.sales.judged import INEXACT, OK, OUT_OF_RANGE, Codes, JudgedColumn, cents_array
+from celes_beam.sales.columns import decimal_array
+from celes_beam.sales.judged import INEXACT, OK, OUT_OF_RANGE, Codes, JudgedColumn
 from celes_beam.sales.shapes import Bytes, Ints, Mask, nonzero, number, shape_groups, trim
 
 _CENTS_DIGITS = len(str(MAX_CENTS))
@@ -48,7 +49,7 @@ def judge_amount_texts(texts: pa.Array, decimal_point: str = ".") -> JudgedColum
             rows = group.rows[chosen]
             point_at = whole.shape[1] + int(exponent) * (-1 if match[4] == b"-" else 1)
             codes[rows], cents[rows] = _read(digits[chosen], point_at, positive)
-    return JudgedColumn(cents_array(cents), codes)
+    return JudgedColumn(decimal_array(cents), codes)
 
 
 def _read(digits: Bytes, point_at: int, positive: bool) -> tuple[Codes, Ints]:

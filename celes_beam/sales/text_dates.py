@@ -7,8 +7,9 @@ import re
 import numpy as np
 import pyarrow as pa
 
+from celes_beam.sales.columns import timestamp_array
 from celes_beam.sales.date_format import ZONE, parse_date_format
-from celes_beam.sales.judged import OK, OUT_OF_RANGE, UNPARSEABLE, JudgedColumn, micros_array
+from celes_beam.sales.judged import OK, OUT_OF_RANGE, UNPARSEABLE, JudgedColumn
 from celes_beam.sales.shapes import Ints, Mask, ShapeGroup, number, shape_groups, trim
 
 _ISO = re.compile(
@@ -49,7 +50,7 @@ def judge_date_texts(
         found = np.where(outside, np.uint8(OUT_OF_RANGE), np.uint8(OK))
         found[~valid] = UNPARSEABLE
         codes[group.rows], micros[group.rows] = found, values
-    return JudgedColumn(micros_array(micros), codes)
+    return JudgedColumn(timestamp_array(micros), codes)
 
 
 def _read(group: ShapeGroup, match: re.Match[bytes]) -> tuple[Ints, Mask]:

@@ -37,9 +37,6 @@ _MAX_ID = 2**63 - 1
 _ID_DIGITS = len(str(_MAX_ID))
 # Days without a time are few: the distinct ones are read, and each row is given its own.
 _DAY_LENGTH = 10
-_HEXADECIMAL = {
-    ord(x): re.compile(rb"%b(?<=0%b)(?<![0-9A-Za-z.]0%b)" % (x, x, x)) for x in (b"x", b"X")
-}
 _SPACE = 0x20
 _LATIN = 0xC2
 
@@ -180,16 +177,3 @@ def are_normal(names: pa.Array) -> bool:
         # The only white space from U+0080 to U+02FF is C2 85 and C2 A0.
         spaced |= (first == _LATIN) | (last == 0x85) | (last == 0xA0)
     return not spaced.any()
-
-
-def may_hold_hexadecimal(records: bytes | bytearray | memoryview) -> bool:
-    """Say whether text records may hold a number like ``0x1F``.
-
-    pyarrow's CSV reader takes it for an integer, and the contract does not; a batch that may hold
-    one must be read as texts. False is certain, True is not.
-    """
-    data = np.frombuffer(records, np.uint8)
-    return any(
-        bool((data == letter).any()) and bool(pattern.search(records))
-        for letter, pattern in _HEXADECIMAL.items()
-    )

@@ -16,6 +16,7 @@ from celes_beam.contract import (
     SCHEMA,
     Rules,
 )
+from celes_beam.sales.columns import decimal_array, timestamp_array
 from celes_beam.sales.judged import (
     INEXACT,
     MISSING,
@@ -24,9 +25,7 @@ from celes_beam.sales.judged import (
     UNPARSEABLE,
     Codes,
     JudgedColumn,
-    cents_array,
     empty_column,
-    micros_array,
 )
 from celes_beam.sales.shapes import Ints, Mask, null_mask
 from celes_beam.sales.text_amounts import judge_amount_texts
@@ -141,7 +140,7 @@ def _judge_integers(array: pa.Array, column: str) -> JudgedColumn:
     if column == ID:
         return JudgedColumn(pa.array(values), _codes(values <= 0, OUT_OF_RANGE))
     wrong = (values <= 0) | (values > _MAX_UNITS)
-    return JudgedColumn(cents_array(values * 10**AMOUNT_SCALE), _codes(wrong, OUT_OF_RANGE))
+    return JudgedColumn(decimal_array(values * 10**AMOUNT_SCALE), _codes(wrong, OUT_OF_RANGE))
 
 
 def _judge_float_ids(array: pa.Array) -> JudgedColumn:
@@ -166,7 +165,7 @@ def _judge_float_amounts(array: pa.Array) -> JudgedColumn:
     codes = _codes(~exact, INEXACT)
     codes[~inside | (exact & (cents == 0))] = OUT_OF_RANGE
     codes[~finite] = UNPARSEABLE
-    return JudgedColumn(cents_array(cents.astype(np.int64)), codes)
+    return JudgedColumn(decimal_array(cents.astype(np.int64)), codes)
 
 
 def _judge_decimals(array: pa.Array, column: str) -> JudgedColumn:
@@ -209,7 +208,7 @@ def _judge_dates(array: pa.Array, rules: Rules) -> JudgedColumn | None:
         near = np.clip(values, rules.min_us // factor - 1, rules.max_us // factor + 1)
         micros = near * factor
     wrong = (micros < rules.min_us) | (micros > rules.max_us)
-    return JudgedColumn(micros_array(micros), _codes(wrong, OUT_OF_RANGE))
+    return JudgedColumn(timestamp_array(micros), _codes(wrong, OUT_OF_RANGE))
 
 
 def _judge_binary(column: str, array: pa.Array, rules: Rules, notation: Notation) -> JudgedColumn:

@@ -116,9 +116,7 @@ def _is_acceptable_dictionary(column: str, array: pa.Array, rules: Rules) -> boo
         return False
     texts = array.dictionary
     return (
-        texts.type == pa.string()
-        and not texts.null_count
-        and _is_acceptable(column, texts, rules)
+        texts.type == pa.string() and not texts.null_count and _is_acceptable(column, texts, rules)
     )
 
 

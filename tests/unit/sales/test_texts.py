@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from celes_beam.contract import AMOUNT, CATEGORY, DATE, ID, REASONS, SCHEMA, Rules, normalize_text
@@ -21,7 +21,6 @@ from celes_beam.sales.texts import (
     Notation,
     are_normal,
     judge_text_column,
-    may_hold_hexadecimal,
     normalize_names,
 )
 
@@ -336,6 +335,9 @@ def test_the_csv_reader_accepts_nothing_that_is_not_accepted_as_text(
     column: str, kind: pa.DataType, texts: st.SearchStrategy[str], data: st.DataObject
 ) -> None:
     text = data.draw(texts)
+    # Hexadecimal is the one thing that it reads as an integer and the contract does not: decoders
+    # keep it away from the reader.
+    assume(not (column == ID and "0x" in text.lower()))
     record = f'"{text}"\n'.encode()
     try:
         found = pyarrow.csv.read_csv(
@@ -347,7 +349,7 @@ def test_the_csv_reader_accepts_nothing_that_is_not_accepted_as_text(
         )["x"].combine_chunks()
     except pa.ArrowInvalid:
         return
-    if len(found) == 0 or found.null_count or may_hold_hexadecimal(record):
+    if len(found) == 0 or found.null_count:
         return
     if column == DATE:
         found = found.cast(pa.timestamp("us", tz="UTC"))
@@ -365,26 +367,6 @@ def _fits(column: str, found: pa.Array) -> bool:
     if column == DATE:
         return RULES.min_us <= value <= RULES.max_us
     return bool(value > 0 and (column != AMOUNT or value < 10**10))
-
-
-@pytest.mark.parametrize(
-    ("record", "expected"),
-    [
-        (b"0x10,2024-01-01", True),
-        (b"a,0X1f\n", True),
-        (b"a;\t0x1f", True),
-        (b'"0x1"', True),
-        (b"", False),
-        (b"5,Textil 10x20,Norte", False),
-        (b"5,Xtra,0,x", False),
-        (b"10x10,1.0x", False),
-        (b"x0,x,Relax", False),
-        (b"relax 10x2,0x2", True),
-    ],
-)
-def test_hexadecimal_is_found(record: bytes, expected: bool) -> None:
-    assert may_hold_hexadecimal(record) is expected
-    assert may_hold_hexadecimal(memoryview(record)) is expected
 
 
 def test_a_column_of_many_shapes_keeps_its_order() -> None:
