@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from celes_beam.contract import (
     DATE,
     ID,
     REGION,
+    SCHEMA,
     Reason,
 )
 from celes_beam.errors import ConfigError
@@ -30,6 +32,7 @@ from celes_beam.sales.breakage import (
 )
 from celes_beam.sales.encode_csv import encode_csv
 from celes_beam.sales.generate import Generator
+from celes_beam.sales.validate import accept_typed, judge_texts
 
 GENERATOR = Generator(Config())
 EVERY_KIND = np.arange(len(KINDS), dtype=np.uint8)
@@ -230,3 +233,26 @@ def test_unbroken_texts_are_those_of_the_csv() -> None:
     texts = break_texts(columns, *plan_breakage(42, 0, 50, 0.0))
     rows = zip(*(array.to_pylist() for array in texts.values()), strict=True)
     assert [",".join(row).encode() for row in rows] == lines(encode_csv(columns))
+
+
+# Validation finds what was planted
+
+RULES = Config().rules(datetime(2026, 1, 1, tzinfo=UTC), generated=True)
+
+
+def test_validation_rejects_every_kind_for_its_reason_and_nothing_else() -> None:
+    kinds = [KINDS.index(kind) for kind in TYPED_KINDS]
+    rows = 2 * len(kinds)
+    indexes = np.arange(0, rows, 2)
+    texts = break_texts(GENERATOR.columns(0, rows), indexes, np.array(kinds, np.uint8))
+    verdict = judge_texts(texts, RULES)
+    assert verdict.rejected.tolist() == indexes.tolist()
+    assert verdict.reasons.to_pylist() == [[str(kind.reason)] for kind in TYPED_KINDS]
+    assert verdict.columns.to_pylist() == [kind.column for kind in TYPED_KINDS]
+    assert verdict.values.to_pylist() == [kind.text for kind in TYPED_KINDS]
+
+
+def test_validation_accepts_generated_rows_as_they_are() -> None:
+    accepted = accept_typed(GENERATOR.columns(0, 1000), RULES)
+    assert accepted is not None
+    assert accepted.cast(SCHEMA).equals(GENERATOR.batch(0, 1000))
