@@ -2,8 +2,8 @@
 
 A run *stages* its files under ``_staging/<run_id>/<attempt>/``. It *decides* by creating
 ``_commits/<run_id>.json`` with put-if-absent: before that nothing of it is visible, afterwards all
-of it is. It *publishes*: moves the new files into place, deletes the retired ones, creates the
-mark ``_commits/<run_id>.done``, removes its staging. Every step of publishing can be repeated, and
+of it is. It *publishes*: moves the new files into place, deletes the retired ones and its staging,
+and creates the mark ``_commits/<run_id>.done``. Every step of publishing can be repeated, and
 by several processes at once, so whoever finds a decision without its mark finishes it first.
 
 **What is live** is every file added by a decided commit less every file retired by one; the order
@@ -166,8 +166,8 @@ def publish(storage: Storage, manifest: Manifest) -> None:
     for file in list(storage.list(f"{REJECTED}/{manifest.run_id}")):
         if file.name not in moves.values():
             storage.delete(file.name)
-    storage.put_if_absent(mark, f'{{"done_at": "{now()}"}}\n'.encode())
     storage.delete_folder(f"{STAGING}/{manifest.run_id}")
+    storage.put_if_absent(mark, f'{{"done_at": "{now()}"}}\n'.encode())
 
 
 def check_run_id(run_id: str) -> None:
