@@ -233,7 +233,7 @@ def whole_number(flag: str) -> Callable[[str], int]:
             value = float(text) if "e" in text.lower() else int(text)
         except ValueError:
             value = 0.5
-        if value != int(value):
+        if value % 1 != 0:  # also of nan and inf, whose rest is nan
             raise ConfigError(f"{flag} {text}: expected a whole number, such as 1000 or 1e6")
         return int(value)
 

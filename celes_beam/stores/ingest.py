@@ -12,6 +12,7 @@ import msgspec
 from celes_beam.contract import RULES_VERSION, SCHEMA, Rules
 from celes_beam.errors import TooManyRejectedError
 from celes_beam.sales.aggregate import Sums
+from celes_beam.stores.commit import REJECTED
 from celes_beam.stores.files import InputFile
 from celes_beam.stores.lake import Lake
 from celes_beam.stores.manifest import (
@@ -100,9 +101,6 @@ def commit_staged(
     Raises ``IntegrityError`` when rows do not reconcile, ``TooManyRejectedError`` past the limit,
     and what ``Lake.commit`` raises. Nothing is visible then.
     """
-    decided = lake.find(draft.run_id)
-    if decided is not None and decided.staging == draft.staging:
-        return decided
     staged.reconcile()
     limit.check(staged.rows_read, staged.rejections)
     elapsed = datetime.now(UTC) - datetime.fromisoformat(draft.started_at)
@@ -110,7 +108,10 @@ def commit_staged(
     manifest = msgspec.structs.replace(
         draft,
         files=staged.files,
-        rejected_files=staged.rejected_files,
+        rejected_files=tuple(
+            msgspec.structs.replace(f, path=f"{REJECTED}/{draft.run_id}/{f.path}")
+            for f in staged.rejected_files
+        ),
         rows_read=staged.rows_read,
         rows_accepted=whole.rows,
         rows_rejected=staged.rejections.rows,
