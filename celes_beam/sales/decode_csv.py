@@ -20,12 +20,12 @@ from celes_beam.contract import (
     ID,
     MAX_RAW_BYTES,
     MAX_RECORD_BYTES,
-    REJECTED_SCHEMA,
     SCHEMA,
     Rules,
 )
 from celes_beam.errors import IntegrityError
 from celes_beam.sales.csv_dialect import UTF8, CsvDialect, CsvHeader, transcode
+from celes_beam.sales.outcomes import all_accepted, all_malformed, nothing_read, together
 from celes_beam.sales.records import (
     Block,
     Ints,
@@ -42,13 +42,11 @@ from celes_beam.sales.records import (
     split_record,
     text_bounds,
 )
-from celes_beam.sales.rejected import Checked, checked, malformed_batch
+from celes_beam.sales.rejected import Checked, checked
 from celes_beam.sales.texts import judge_text_column
 from celes_beam.sales.validate import accept_typed, judge_texts
 
 __all__ = ["CsvDialect", "CsvHeader", "decode_csv"]
-
-_NO_REJECTED = pa.RecordBatch.from_pylist([], schema=REJECTED_SCHEMA)
 
 
 def decode_csv(
@@ -68,13 +66,13 @@ def decode_csv(
     bytes in a column of the contract, or more than ``contract.MAX_RECORD_BYTES``.
     """
     if not block.size:
-        return Checked(0, SCHEMA.empty_table().to_batches()[0], _NO_REJECTED)
+        return nothing_read()
     quoted = block.has(b'"')
     if quoted and records is None:
         records = find_records(block.data, ord(header.delimiter), final=True)
     accepted = _decode_typed(block, header, rules, records if quoted else None)
     if accepted is not None:
-        return Checked(accepted.num_rows, accepted, _NO_REJECTED)
+        return all_accepted(accepted)
     if records is None:
         records = find_records(block.data, ord(header.delimiter), final=True)
     return _Texts(block, header, records).judge(source, offset, rules)
@@ -215,10 +213,8 @@ class _Texts:
         lost = np.flatnonzero(row & malformed)
         if not len(lost):
             return result
-        whole = malformed_batch(source, self.starts[lost] + offset, self._raws(lost), rules)
-        return Checked(
-            result.rows + len(lost), result.accepted, merge_rejected([result.rejected, whole])
-        )
+        whole = all_malformed(source, self.starts[lost] + offset, self._raws(lost), rules)
+        return together(result, whole)
 
     def _raws(self, indexes: Ints) -> pa.Array:
         raws = raw_records(self.view, self.starts[indexes], self.stops[indexes], MAX_RAW_BYTES)
@@ -298,9 +294,3 @@ def _decodes(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def merge_rejected(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    """Put the rejected rows of one source into the order of their positions."""
-    merged = pa.concat_batches(batches)
-    return merged.take(pa.array(np.argsort(merged.column("position").to_numpy(), kind="stable")))

@@ -1,0 +1,47 @@
+"""Batches of a file that has columns (Parquet) into judged rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from celes_beam.contract import COLUMN_NAMES, Rules
+from celes_beam.sales.outcomes import all_accepted
+from celes_beam.sales.records import Ints
+from celes_beam.sales.rejected import Checked, checked
+from celes_beam.sales.texts import PLAIN_NOTATION, Notation
+from celes_beam.sales.validate import accept_typed, judge_typed
+
+
+def decode_columns(
+    batch: pa.RecordBatch,
+    names: Sequence[str],
+    *,
+    source: str,
+    first_row: int,
+    rules: Rules,
+    notation: Notation = PLAIN_NOTATION,
+) -> Checked:
+    """Judge a batch of columns of any types.
+
+    ``names`` has the batch's column to use for each contract column, in contract order.
+    ``first_row`` is the number of the batch's first row in its file. ``notation`` is that of values
+    that are texts. The raw bytes of a rejected row are a JSON object of those columns.
+    """
+    columns = {c: batch.column(name) for c, name in zip(COLUMN_NAMES, names, strict=True)}
+    if notation == PLAIN_NOTATION:
+        accepted = accept_typed(columns, rules)
+        if accepted is not None:
+            return all_accepted(accepted)
+    verdict = judge_typed(columns, rules, notation)
+    positions = np.arange(first_row, first_row + batch.num_rows, dtype=np.int64)
+    chosen = batch.select(list(names))
+    return checked(verdict, source, positions, lambda rows: _raws(chosen, rows), rules)
+
+
+def _raws(batch: pa.RecordBatch, rows: Ints) -> pa.Array:
+    encode = msgspec.json.Encoder(enc_hook=str, decimal_format="number").encode
+    return pa.array([encode(row) for row in batch.take(pa.array(rows)).to_pylist()], pa.binary())
