@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from celes_beam.errors import ConfigError
@@ -20,6 +15,7 @@ from celes_beam.stores.parquet_writer import Layout
 from celes_beam.stores.sources import Source
 from celes_beam.stores.staging import Staged, StagingWriter, merge_staged
 from celes_beam.transforms import metrics
+from celes_beam.transforms.pool import check_threads, in_global_window, share_out
 
 
 @dataclass(eq=False)
@@ -37,8 +33,7 @@ class StageSales(beam.PTransform):
     threads: int = 0
 
     def __post_init__(self) -> None:
-        if self.threads < 0:
-            raise ConfigError(f"threads={self.threads}: expected 0 (one a core) or more")
+        check_threads(self.threads)
         if not self.folder:
             raise ConfigError("folder='': expected the staging folder of the run")
 
@@ -65,47 +60,31 @@ class _StageFn(beam.DoFn):
         self._threads = threads
 
     def start_bundle(self) -> None:
-        self._shards: deque[Any] = deque()
+        self._shards: list[Any] = []
 
     def process(self, shard: Any) -> None:
         self._shards.append(shard)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        staged = self._stage()
+        staged = merge_staged(share_out(self._shards, self._work, threads=self._threads))
         metrics.ROWS_READ.inc(staged.rows_read)
         metrics.ROWS_ACCEPTED.inc(staged.rows_accepted)
         metrics.ROWS_REJECTED.inc(staged.rejections.rows)
         metrics.FILES_STAGED.inc(len(staged.files))
         metrics.BYTES_STAGED.inc(sum(f.bytes for f in staged.files))
-        window = GlobalWindow()
-        yield WindowedValue(staged, window.max_timestamp(), [window])
+        yield in_global_window(staged)
 
-    def _stage(self) -> Staged:
-        threads = min(self._threads or os.cpu_count() or 1, len(self._shards))
-        if threads <= 1:
-            return self._work(threading.Event())
-        failed = threading.Event()
-        with ThreadPoolExecutor(threads, thread_name_prefix="stage") as pool:
-            futures = [pool.submit(self._work, failed) for _ in range(threads)]
-        return merge_staged(future.result() for future in futures)
-
-    def _work(self, failed: threading.Event) -> Staged:
-        """Take shards until there are none left, or another thread failed."""
+    def _work(self, shards: Iterator[Any]) -> Staged:
         writer = StagingWriter(self._folder, self._layout)
         progress = meter(self._run_id)
         try:
-            while not failed.is_set():
-                try:
-                    shard = self._shards.popleft()
-                except IndexError:
-                    break
+            for shard in shards:
                 for checked in self._source.read(shard):
                     writer.write(checked)
                     progress.add(rows=checked.rows)
                 progress.add(done=self._source.progress_of(shard))
             return writer.close()
         except BaseException:
-            failed.set()
             writer.abandon()
             raise
 
