@@ -9,26 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
 from celes_beam.contract import (
-    AMOUNT,
-    CENT_TOLERANCE,
     COLUMN_NAMES,
     DATE,
     ID,
-    MAX_CENTS,
     MAX_RAW_BYTES,
     MAX_RECORD_BYTES,
     SCHEMA,
     Rules,
-    fold_header,
-    match_headers,
 )
-from celes_beam.errors import ColumnError
+from celes_beam.sales.json_lines import LineDecoder, Row, decode_object, find_keys
 from celes_beam.sales.outcomes import all_accepted, all_malformed, nothing_read, together
 from celes_beam.sales.records import (
     RETURN,
@@ -42,10 +36,6 @@ from celes_beam.sales.records import (
 from celes_beam.sales.rejected import Checked, checked
 from celes_beam.sales.texts import PLAIN_NOTATION, Notation, judge_text_column
 from celes_beam.sales.validate import accept_typed, judge_texts
-
-_Row = tuple[str | None, ...]
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_string = msgspec.json.Decoder(str).decode
 
 
 def decode_ndjson(
@@ -72,7 +62,8 @@ def decode_ndjson(
     accepted = _decode_typed(block, ends, mapping, rules, notation)
     if accepted is not None:
         return all_accepted(accepted)
-    lines = _decode_lines(block, ends, _LineDecoder(mapping, notation))
+    keys = find_keys(bytes(block.view[: ends[0]]), mapping)
+    lines = _decode_lines(block, ends, LineDecoder(mapping, notation, keys))
     return _judge_lines(
         lines, block, ends, source=source, offset=offset, rules=rules, notation=notation
     )
@@ -122,20 +113,15 @@ def _guess_schema(
     line: bytes, mapping: Mapping[str, str] | None, notation: Notation
 ) -> pa.Schema | None:
     """Make the schema to parse by from the first line; contract columns in their order."""
-    try:
-        found = _decode_object(line)
-        places = match_headers(list(found), mapping)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ColumnError):
-        return None
-    if len(set(places.values())) < len(COLUMN_NAMES) or notation.decimal_point != ".":
+    keys = find_keys(line, mapping)
+    if keys is None or notation.decimal_point != ".":
         return None
     types = {name: SCHEMA.field(name).type for name in COLUMN_NAMES}
-    keys = {name: list(found)[places[name]] for name in COLUMN_NAMES}
-    if bytes(found[keys[ID]]).startswith(b'"'):
+    if bytes(decode_object(line)[keys[0]]).startswith(b'"'):
         types[ID] = pa.string()
     if notation.date_format is not None:
         types[DATE] = pa.string()
-    return pa.schema([(keys[name], types[name]) for name in COLUMN_NAMES])
+    return pa.schema(list(zip(keys, types.values(), strict=True)))
 
 
 def _is_one_object_a_line(data: Bytes, ends: Ints) -> bool:
@@ -164,12 +150,12 @@ def _is_utf8(block: Block) -> bool:
 class _Lines:
     """The texts of the lines that are rows, which lines those are, and which are malformed."""
 
-    rows: list[_Row]
+    rows: list[Row]
     judged: list[int]
     malformed: list[int]
 
 
-def _decode_lines(block: Block, ends: Ints, decoder: _LineDecoder) -> _Lines:
+def _decode_lines(block: Block, ends: Ints, decoder: LineDecoder) -> _Lines:
     """Decode each line on its own."""
     lines = _Lines([], [], [])
     view = block.view
@@ -220,72 +206,3 @@ def _judge_lines(
     malformed = np.array(lines.malformed, np.int64)
     whole = all_malformed(source, starts[malformed] + offset, raws(malformed), rules)
     return together(result, whole)
-
-
-class _LineDecoder:
-    """Decodes lines into the texts of the contract's columns."""
-
-    def __init__(self, mapping: Mapping[str, str] | None, notation: Notation) -> None:
-        self._wanted: dict[str, list[int]] = {}
-        for i, name in enumerate(COLUMN_NAMES):
-            key = fold_header((mapping or {}).get(name, name))
-            self._wanted.setdefault(key, []).append(i)
-        self._columns_of_key: dict[str, list[int]] = {}
-        self._point = notation.decimal_point
-
-    def decode(self, line: bytes) -> _Row | None:
-        """Decode a line into one text (or null) for each column; ``None`` when it is no object."""
-        row: list[str | None] = [None] * len(COLUMN_NAMES)
-        try:
-            line.decode()
-            for key, raw in _decode_object(line).items():
-                columns = self._columns_of_key.get(key)
-                if columns is None:
-                    columns = self._find_columns(key)
-                for column in columns:
-                    row[column] = self._text_of(bytes(raw), column)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _NestedError):
-            return None
-        return tuple(row)
-
-    def _find_columns(self, key: str) -> list[int]:
-        columns = self._wanted.get(fold_header(key), [])
-        # Keys may be data in disguise, so only those that are wanted are remembered.
-        if columns:
-            self._columns_of_key[key] = columns
-        return columns
-
-    def _text_of(self, raw: bytes, column: int) -> str | None:
-        first = raw[:1]
-        if first == b'"':
-            return _decode_string(raw) if b"\\" in raw else raw[1:-1].decode()
-        if raw == b"null":
-            return None
-        if first in b"{[":
-            raise _NestedError
-        text = raw.decode()
-        if COLUMN_NAMES[column] == AMOUNT:
-            text = _without_noise(text)
-        # A number has a point whatever texts are written with.
-        return text.replace(".", self._point) if COLUMN_NAMES[column] in (ID, AMOUNT) else text
-
-
-class _NestedError(ValueError):
-    """A contract column holds an object or a list."""
-
-
-def _without_noise(number: str) -> str:
-    """Write a JSON number as whole cents when, as a float, that is what it means."""
-    _, point, decimals = number.partition(".")
-    if len(decimals) <= 2 or not point:
-        return number
-    try:
-        value = float(number)
-    except ValueError:
-        return number
-    if not 0 < value <= MAX_CENTS / 100:
-        return number
-    cents = round(value * 100)
-    if abs(value * 100 - cents) <= CENT_TOLERANCE or cents / 100 == value:
-        return f"{cents // 100}.{cents % 100:02d}"
-    return number
