@@ -116,20 +116,12 @@ def locate_columns(
 ) -> tuple[int, ...]:
     """Find the index of each contract column, in contract order, among the names in ``source``.
 
-    Raises ``ColumnError`` as ``contract.match_headers`` does, with the source before it, and when
-    two contract columns are to be read from one.
+    Raises ``ColumnError`` as ``contract.match_headers`` does, with the source before it.
     """
     try:
         places = match_headers(names, mapping)
     except ColumnError as error:
         raise ColumnError(f"{source}: {error}") from None
-    for name, place in places.items():
-        others = [other for other, there in places.items() if there == place]
-        if len(others) > 1:
-            raise ColumnError(
-                f"{source}: {' and '.join(others)} are both to be read from {names[place]!r}: "
-                f"give each a column of its own with --columns {name}=HEADER"
-            )
     return tuple(places[name] for name in COLUMN_NAMES)
 
 

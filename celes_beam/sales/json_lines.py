@@ -38,8 +38,7 @@ def find_keys(line: bytes, mapping: Mapping[str, str] | None) -> list[str] | Non
         places = match_headers(found, mapping)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ColumnError):
         return None
-    keys = [found[places[name]] for name in COLUMN_NAMES]
-    return keys if len(set(keys)) == len(keys) else None
+    return [found[places[name]] for name in COLUMN_NAMES]
 
 
 class LineDecoder:

@@ -22,6 +22,7 @@ from celes_beam.sales.records import (
     split_record,
     text_bounds,
 )
+from tests.slow_csv import slow_ends, slow_split
 
 COMMA = ord(",")
 LIMIT = 12
@@ -45,37 +46,6 @@ def as_array(data: bytes) -> np.ndarray:
 
 def ends_of(data: bytes, *, final: bool = True) -> list[int]:
     return find_records(as_array(data), COMMA, final=final).ends.tolist()
-
-
-def next_end(data: bytes, start: int) -> int | None:
-    """Where the record that begins at ``start`` ends: one byte at a time."""
-    at, quoted, field_begins = start, False, True
-    while at < len(data):
-        byte = data[at : at + 1]
-        if quoted:
-            if byte == b'"' and data[at + 1 : at + 2] == b'"':
-                at += 1
-            elif byte == b'"':
-                quoted = False
-        elif byte == b"\n":
-            return at + 1
-        elif byte == b'"' and field_begins:
-            quoted, field_begins = True, False
-        else:
-            field_begins = byte == b","
-        at += 1
-    return None
-
-
-def slow_ends(data: bytes, limit: int) -> list[int]:
-    ends, start = [], 0
-    while start < len(data):
-        end = next_end(data, start)
-        if end is None or end - start > limit:
-            end = data.index(b"\n", start) + 1
-        ends.append(end)
-        start = end
-    return ends
 
 
 @settings(deadline=None, max_examples=400)
@@ -170,6 +140,12 @@ def test_fields_of_regular_records_are_counted_all_at_once(data: bytes) -> None:
 )
 def test_split_record(record: bytes, fields: list[bytes] | None) -> None:
     assert split_record(record, COMMA) == fields
+
+
+@settings(deadline=None, max_examples=400)
+@given(texts)
+def test_records_are_split_as_byte_by_byte(data: bytes) -> None:
+    assert split_record(data[:-1], COMMA) == slow_split(data[:-1])
 
 
 def test_a_blank_may_be_the_delimiter() -> None:
