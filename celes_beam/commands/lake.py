@@ -246,11 +246,11 @@ def _print_run(step: Step) -> None:
         ]
         _print_table("Files", "path >rows >MB >total dates", files)
     if run.rejected_examples:
-        examples = [
-            (e.reason, f"{e.source}@{e.position}", e.column or "", e.value or "")
-            for e in run.rejected_examples
-        ]
-        _print_table("Rejected rows, examples", "reason where column value", examples)
+        from celes_beam.stores.ingest import describe_example  # noqa: PLC0415
+
+        print("Rejected rows, examples")
+        for example in run.rejected_examples:
+            print(f"  {describe_example(example)}")
 
 
 def _reasons(run: Manifest) -> str:
@@ -285,14 +285,16 @@ def _print_json(content: Any) -> int:
 def _print_table(
     title: str, columns: str, rows: Sequence[Sequence[str]], *, header: bool = True
 ) -> None:
-    """Print a table; ``columns`` are names apart by spaces, with ">" before right-aligned ones."""
+    """Print a table under its title; ``columns`` are names apart by spaces, with ">" before right-aligned ones."""
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    if title:
+        print(title)
     # A pipe has no width, and nothing of a table may be cut off there.
     width = None if sys.stdout.isatty() else 200
-    table = Table(title=Text(title), title_justify="left", show_header=header)
+    table = Table(show_header=header)
     for name in columns.split():
         right = name.startswith(">")
         label = name.removeprefix(">").replace("_", " ")
