@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from celes_beam.config import Config, load_config
+from celes_beam.config import Config, config_from_flags
 from celes_beam.contract import Rules
 from celes_beam.errors import ConfigError
 from celes_beam.flags import most_rejected
@@ -43,16 +43,7 @@ class BatchOptions:
 def batch_options(flags: argparse.Namespace) -> BatchOptions:
     """Resolve the flags of ``pipelines.batch``. Raises ``ConfigError`` naming flag and value."""
     started = datetime.now(UTC)
-    config = load_config(
-        flags.config,
-        {
-            "rows": flags.rows,
-            "seed": flags.seed,
-            "batch_rows": flags.batch_rows,
-            "categories": flags.categories,
-            "regions": flags.regions,
-        },
-    )
+    config = config_from_flags(flags)
     if flags.input and flags.rows is not None:
         raise ConfigError("--rows is for generated sales: leave it out, or leave out --input")
     limit_rows, limit_share = most_rejected(flags.max_rejected)
@@ -92,6 +83,6 @@ def _delimiter(text: str | None) -> str | None:
     if text is None:
         return None
     char = {"\\t": "\t", "tab": "\t"}.get(text, text)
-    if len(char) != 1 or not char.isascii() or char in "\"\r\n":
+    if len(char) != 1 or not char.isascii() or char in '"\r\n':
         raise ConfigError(f"--csv_delimiter {text!r}: expected one character, such as ; or tab")
     return char

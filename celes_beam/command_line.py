@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 
 from celes_beam import errors
 from celes_beam.errors import CelesError
 
+_LOGGER = logging.getLogger(__name__)
 _INTERRUPTED = 130
 _BEAM_SUFFIX = re.compile(r"\s*\[while running [^\]]*\]")
 _OUR_ERROR_IN_TEXT = re.compile(r"celes_beam\.errors\.(\w+): ([^\n]+)")
@@ -23,10 +27,8 @@ def run_command(program: str, command: Callable[[Sequence[str]], int], argv: Seq
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("celes_beam").setLevel(logging.INFO)
-    show_traceback = bool(os.environ.get("CELES_TRACEBACK"))
-    if not show_traceback:
-        # Beam logs the traceback of what a worker raises, once for each wrapping.
-        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    if not _shows_tracebacks():
+        threading.excepthook = _log_thread_failure
     try:
         return command(argv)
     except KeyboardInterrupt:
@@ -38,10 +40,38 @@ def run_command(program: str, command: Callable[[Sequence[str]], int], argv: Seq
         return 1
     except Exception as error:
         message, code = explain(error)
-        if show_traceback:
+        if _shows_tracebacks():
             logging.getLogger("celes_beam").exception("%s", message)
         print(f"{program}: {message}", file=sys.stderr)
         return code
+
+
+@contextmanager
+def worker_output_held() -> Iterator[None]:
+    """Hold what workers of this process print, and show it only when the error is not ours.
+
+    Of the log only our own lines pass. Beam logs and prints the traceback of everything that a
+    worker raises, once for each wrapping: of an unreadable input as well as of a defect.
+    """
+    if _shows_tracebacks():
+        yield
+        return
+    held = io.StringIO()
+    handlers = logging.getLogger().handlers[:]
+    try:
+        for handler in handlers:
+            handler.addFilter(_is_ours)
+        with redirect_stderr(held):
+            yield
+    except BaseException as error:
+        if not _ours(error):
+            sys.stderr.write(held.getvalue())
+        raise
+    else:
+        sys.stderr.write(held.getvalue())
+    finally:
+        for handler in handlers:
+            handler.removeFilter(_is_ours)
 
 
 def explain(error: BaseException) -> tuple[str, int]:
@@ -50,16 +80,9 @@ def explain(error: BaseException) -> tuple[str, int]:
     Runners wrap what a worker raised: the original is looked for among the causes, and in the text
     of the error where the runner is another process.
     """
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, CelesError):
-            return _one_line(str(seen)), seen.exit_code
-        seen = seen.__cause__ or seen.__context__
-    found = _OUR_ERROR_IN_TEXT.findall(str(error))
-    if found:
-        name, message = found[-1]
-        kind = getattr(errors, name, CelesError)
-        return _one_line(message), kind.exit_code
+    ours = _ours(error)
+    if ours is not None:
+        return _one_line(str(ours)), ours.exit_code
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}", 1
@@ -69,6 +92,34 @@ def explain(error: BaseException) -> tuple[str, int]:
         "report it)",
         1,
     )
+
+
+def _ours(error: BaseException) -> CelesError | None:
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, CelesError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    found = _OUR_ERROR_IN_TEXT.findall(str(error))
+    if not found:
+        return None
+    name, message = found[-1]
+    kind: type[CelesError] = getattr(errors, name, CelesError)
+    return kind(message)
+
+
+def _shows_tracebacks() -> bool:
+    return bool(os.environ.get("CELES_TRACEBACK"))
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.name.startswith("celes_beam")
+
+
+def _log_thread_failure(args: threading.ExceptHookArgs) -> None:
+    """Connections to a runner that has failed fail too, each in a thread of its own."""
+    name = args.thread.name if args.thread else "a thread"
+    _LOGGER.debug("%s ended with %r", name, args.exc_value)
 
 
 def _one_line(message: str) -> str:

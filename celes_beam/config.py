@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -127,7 +128,7 @@ class Config(BaseModel):
         return self.prices.get(category, _OTHER_PRICES)
 
     def rules(self, started: datetime, *, generated: bool) -> Rules:
-        """What a run accepts: of input files, any category and region unless some are configured."""
+        """What a run accepts; of files, any category and region unless some are configured."""
         asked = self.model_fields_set
         return Rules(
             started=started,
@@ -148,6 +149,20 @@ def load_config(path: str | None = None, flags: Mapping[str, Any] | None = None)
         return Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError(_explain(error, path)) from error
+
+
+def config_from_flags(flags: argparse.Namespace) -> Config:
+    """Make the Config of a command line: ``--config`` and the flags that override its fields."""
+    return load_config(
+        flags.config,
+        {
+            "rows": flags.rows,
+            "seed": flags.seed,
+            "batch_rows": flags.batch_rows,
+            "categories": flags.categories,
+            "regions": flags.regions,
+        },
+    )
 
 
 def _read_file(path: str) -> dict[str, Any]:

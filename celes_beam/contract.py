@@ -144,8 +144,10 @@ def normalize_text(text: str) -> str:
 
 def fold_header(name: str) -> str:
     """Reduce a header to what is compared: no BOM, outer space, case, or accents."""
-    plain = unicodedata.normalize("NFKD", name.replace("\ufeff", "").strip().casefold())
-    return "".join(c for c in plain if not unicodedata.combining(c)).strip()
+    # Case is folded between: a compatibility form such as a mathematical A has none of its own.
+    plain = unicodedata.normalize("NFKD", name.replace("\ufeff", "")).casefold()
+    decomposed = unicodedata.normalize("NFKD", plain)
+    return "".join(c for c in decomposed if not unicodedata.combining(c)).strip()
 
 
 def match_headers(found: Sequence[str], mapping: Mapping[str, str] | None = None) -> dict[str, int]:
@@ -153,9 +155,17 @@ def match_headers(found: Sequence[str], mapping: Mapping[str, str] | None = None
 
     ``mapping`` names the header to use for a contract column (``{"id_cliente": "household_id"}``).
     Returns contract column -> index in ``found``. Raises ``ColumnError`` naming what is missing,
-    what is there, and the nearest header; also when two headers fit the same column.
+    what is there, and the nearest header; also when two headers fit one column, or one header is
+    to be two columns.
     """
     wanted = {name: fold_header((mapping or {}).get(name, name)) for name in COLUMN_NAMES}
+    for name, header in wanted.items():
+        others = [n for n, h in wanted.items() if h == header and n != name]
+        if others:
+            raise ColumnError(
+                f"header {header!r} would be both {name} and {others[0]}: give each column a "
+                "header of its own in --columns"
+            )
     folded = [fold_header(name) for name in found]
     for name, header in wanted.items():
         if folded.count(header) > 1:

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celes_beam.config import Config, load_config
+from celes_beam.config import Config, config_from_flags
 from celes_beam.errors import ConfigError
 from celes_beam.stores.dataset_target import DatasetTarget
 from celes_beam.summary import write_json
@@ -32,16 +32,7 @@ class DatasetOptions:
 
 def dataset_options(flags: argparse.Namespace) -> DatasetOptions:
     """Resolve the flags of ``pipelines.generate``. Raises ``ConfigError`` naming flag and value."""
-    config = load_config(
-        flags.config,
-        {
-            "rows": flags.rows,
-            "seed": flags.seed,
-            "batch_rows": flags.batch_rows,
-            "categories": flags.categories,
-            "regions": flags.regions,
-        },
-    )
+    config = config_from_flags(flags)
     target = DatasetTarget.parse(flags.output, flags.format)
     if flags.shards is not None and target.one_file:
         raise ConfigError(

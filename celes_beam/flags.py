@@ -20,7 +20,7 @@ _TEXT_LIST_HELP = "comma list; a text that holds a comma goes into --config"
 class FlagParser(argparse.ArgumentParser):
     """An argument parser whose errors are ``ConfigError``, one line each."""
 
-    def error(self, message: str) -> Any:  # type: ignore[override]
+    def error(self, message: str) -> Any:
         raise ConfigError(f"{message}; see --help")
 
 

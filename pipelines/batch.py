@@ -138,8 +138,12 @@ def _run(
     import msgspec  # noqa: PLC0415
 
     from celes_beam.errors import IntegrityError  # noqa: PLC0415
-    from celes_beam.progress import watch  # noqa: PLC0415
-    from celes_beam.transforms.options import beam_options, is_local, runner_of  # noqa: PLC0415
+    from celes_beam.transforms.options import (  # noqa: PLC0415
+        beam_options,
+        is_local,
+        run_to_end,
+        runner_of,
+    )
 
     beam_flags = beam_options(beam_argv, our_flags)
     draft = msgspec.structs.replace(draft, staging=lake.staging(options.run_id))
@@ -148,8 +152,7 @@ def _run(
     try:
         pipeline = beam.Pipeline(runner=runner_of(beam_flags), options=beam_flags)
         build(pipeline, options, lake, draft, files, threads=0 if is_local(beam_flags) else 1)
-        with watch(options.run_id, total, mode=progress):
-            pipeline.run().wait_until_finish()
+        run_to_end(pipeline, beam_flags, run_id=options.run_id, total=total, progress=progress)
     except BaseException:
         if lake.find(options.run_id) is None:
             lake.discard(draft.staging)

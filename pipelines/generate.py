@@ -137,10 +137,14 @@ def _run(
     import apache_beam as beam  # noqa: PLC0415
 
     from celes_beam.dataset_options import DatasetSummary  # noqa: PLC0415
-    from celes_beam.progress import watch  # noqa: PLC0415
     from celes_beam.stores.dataset import total_planted  # noqa: PLC0415
     from celes_beam.stores.dataset_target import read_report  # noqa: PLC0415
-    from celes_beam.transforms.options import beam_options, is_local, runner_of  # noqa: PLC0415
+    from celes_beam.transforms.options import (  # noqa: PLC0415
+        beam_options,
+        is_local,
+        run_to_end,
+        runner_of,
+    )
 
     beam_flags = beam_options(beam_argv, our_flags)
     config, target = options.config, options.target
@@ -149,8 +153,9 @@ def _run(
         shards = target.plan(folder, config.rows, options.shards)
         pipeline = beam.Pipeline(runner=runner_of(beam_flags), options=beam_flags)
         build(pipeline, options, shards, folder, threads=0 if is_local(beam_flags) else 1)
-        with watch(options.run_id, config.rows, mode=progress):
-            pipeline.run().wait_until_finish()
+        run_to_end(
+            pipeline, beam_flags, run_id=options.run_id, total=config.rows, progress=progress
+        )
         written = read_report(folder)
         size = target.publish(shards, written)
     return DatasetSummary(

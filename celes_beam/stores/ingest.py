@@ -1,4 +1,4 @@
-"""From staged files to a commit: reconcile, hold to the limit of rejected rows, fill the manifest."""
+"""From staged files to a commit: reconcile, hold to the limit of rejects, fill the manifest."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class SalesFile:
         self._staged = f"{where}/{name}" if where else name
         self._path = folder / self._staged
         self._days_only = not np.any(first.micros % _MICROS_PER_DAY)
-        self._writer: pq.ParquetWriter | None = None
+        self._writer: Any = None
         self._rows = 0
         self._cents = 0
         self._first = int(np.iinfo(np.int64).max)

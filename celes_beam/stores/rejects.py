@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -93,8 +94,8 @@ class RejectsWriter:
 
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
-        self._path: Path | None = None
-        self._writer: pq.ParquetWriter | None = None
+        self._path = Path()
+        self._writer: Any = None
         self._rows = 0
         self._finished: list[RejectedFile] = []
 
@@ -144,4 +145,4 @@ class RejectsWriter:
                 crc32c=checksum,
             )
         )
-        self._writer, self._path, self._rows = None, None, 0
+        self._writer, self._rows = None, 0

@@ -1,4 +1,4 @@
-"""Where sales come from: each source splits itself into shards, and reads a shard as checked rows."""
+"""Where sales come from: a source splits itself into shards, and reads each as checked rows."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from celes_beam.stores.read import ReadOptions, read_range
 SLICE_ROWS = 131_072
 """Generated rows are made and checked this many at a time, so that they stay in the caches."""
 
-Shard = TypeVar("Shard", contravariant=True)
+ShardT_contra = TypeVar("ShardT_contra", contravariant=True)
 
 
-class Source(Protocol[Shard]):
+class Source(Protocol[ShardT_contra]):
     """Reads shards; small and picklable, since it travels to every worker."""
 
-    def read(self, shard: Shard) -> Iterator[Checked]:
+    def read(self, shard: ShardT_contra) -> Iterator[Checked]:
         """Yield what became of the records of a shard, in bounded memory."""
         ...
 
-    def progress_of(self, shard: Shard) -> int:
+    def progress_of(self, shard: ShardT_contra) -> int:
         """How much of the work (in the unit of the progress bar) the shard is."""
         ...
 
@@ -64,11 +64,7 @@ class GeneratedSales:
             first = shard.first_row + offset
             columns = self._generator.columns(first, min(SLICE_ROWS, shard.rows - offset))
             accepted = accept_typed(columns, self.rules)
-            yield (
-                all_accepted(accepted)
-                if accepted is not None
-                else self._judge(columns, first)
-            )
+            yield (all_accepted(accepted) if accepted is not None else self._judge(columns, first))
 
     def progress_of(self, shard: GeneratedShard) -> int:
         """Rows."""

@@ -37,9 +37,7 @@ class CommitLake(beam.PTransform):
 
 
 class _CommitFn(beam.DoFn):
-    def __init__(
-        self, root: str, draft: Manifest, limit: RejectedLimit, reprocess: bool
-    ) -> None:
+    def __init__(self, root: str, draft: Manifest, limit: RejectedLimit, reprocess: bool) -> None:
         self._root = root
         self._draft = draft
         self._limit = limit

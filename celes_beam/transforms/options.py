@@ -1,16 +1,20 @@
-"""Beam's side of a command line: its own flags, and the runner they mean."""
+"""Beam's side of a command line: its own flags, the runner they mean, and the run itself."""
 
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable, Sequence
 
+import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
+from celes_beam.command_line import worker_output_held
 from celes_beam.errors import ConfigError
 from celes_beam.flags import FlagParser
+from celes_beam.progress import watch
 
 _LOCAL_RUNNERS = {"", "directrunner", "fnapirunner"}
 
@@ -37,9 +41,35 @@ def beam_options(argv: Sequence[str], our_flags: Iterable[str] = ()) -> Pipeline
     return made
 
 
+def run_to_end(
+    pipeline: beam.Pipeline, options: PipelineOptions, *, run_id: str, total: int, progress: str
+) -> None:
+    """Run a pipeline and wait for it, showing how far it is; ``total`` is what the meter counts to.
+
+    Raises what its workers raise.
+    """
+    if not is_on_this_machine(options):
+        logging.getLogger("apache_beam").setLevel(logging.INFO)
+        pipeline.run().wait_until_finish()
+        return
+    # It warns of starting and ending each runner beside us, the last at exit.
+    logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)
+    with watch(run_id, total, mode=progress), worker_output_held():
+        pipeline.run().wait_until_finish()
+
+
+def is_on_this_machine(options: PipelineOptions) -> bool:
+    """Whether the workers are this process, driven by itself or by a runner beside it."""
+    return is_local(options) or _runner_name(options) == "prismrunner"
+
+
 def is_local(options: PipelineOptions) -> bool:
     """Whether the pipeline runs in this process."""
-    return (options.view_as(StandardOptions).runner or "").lower() in _LOCAL_RUNNERS
+    return _runner_name(options) in _LOCAL_RUNNERS
+
+
+def _runner_name(options: PipelineOptions) -> str:
+    return (options.view_as(StandardOptions).runner or "").lower()
 
 
 def runner_of(options: PipelineOptions) -> PipelineRunner:

@@ -31,7 +31,7 @@ def test_an_error_is_one_line_and_an_exit_code(
 
 
 def test_success_passes_the_exit_code_on() -> None:
-    assert run_command("p", lambda argv: len(argv), ["a", "b"]) == 2
+    assert run_command("p", len, ["a", "b"]) == 2
 
 
 def test_an_unforeseen_error_says_how_to_see_more(capsys: pytest.CaptureFixture[str]) -> None:

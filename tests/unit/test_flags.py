@@ -65,7 +65,7 @@ def test_whole_numbers(text: str, value: int) -> None:
 
 @pytest.mark.parametrize("text", ["ten", "1.5", "1.5e0", "", "nan", "inf", "1e", "1e999"])
 def test_what_is_no_whole_number_is_named(text: str) -> None:
-    with pytest.raises(ConfigError, match="--rows.*expected a whole number"):
+    with pytest.raises(ConfigError, match=r"--rows.*expected a whole number"):
         whole_number("--rows")(text)
 
 
