@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celes_beam.contract import COLUMN_NAMES, MAX_RAW_BYTES, MAX_RECORD_BYTES
-from celes_beam.errors import ColumnError, ConfigError, InputError
+from celes_beam.errors import ColumnError, ConfigError, InputError, IntegrityError
 from celes_beam.sales.csv_dialect import CsvDialect, CsvHeader, read_header
 from celes_beam.sales.decode_csv import decode_csv
 from celes_beam.sales.records import Block
@@ -264,6 +264,19 @@ def test_which_codecs_keep_line_ends_and_delimiters_in_place() -> None:
     assert kept == ["utf-8", "utf-8-sig", "cp1252", "koi8-r"]
     others = ("utf-16", "utf-32-le", "shift_jis", "cp037", "utf-7")
     assert not any(CsvDialect(None, e).keeps_bytes for e in others)
+
+
+def test_a_lone_carriage_return_ends_no_record() -> None:
+    # To pyarrow these are two rows, which is also the number of line feeds.
+    result = decode(GOOD[:-1] + b"\r" + GOOD + b"\n")
+    assert rejected(result) == [malformed(0, GOOD[:-1] + b"\r" + GOOD[:-1])]
+
+
+def test_a_row_that_the_parser_loses_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = decode_csv.__globals__["_parse"]
+    monkeypatch.setitem(decode_csv.__globals__, "_parse", lambda *given: parse(*given).slice(1))
+    with pytest.raises(IntegrityError, match="3 records were found, but pyarrow made 2 rows"):
+        decode(GOOD * 3)
 
 
 def test_no_records() -> None:

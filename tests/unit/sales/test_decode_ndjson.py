@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from celes_beam.contract import COLUMN_NAMES, MAX_RAW_BYTES, MAX_RECORD_BYTES
+from celes_beam.sales.decode_ndjson import decode_ndjson
+from celes_beam.sales.rejected import Checked
+from celes_beam.sales.texts import PLAIN_NOTATION, Notation
+from tests.sales import RULES
+
+VALUES = {
+    "id_cliente": 1,
+    "fecha_de_transaccion": "2024-01-31",
+    "cantidad_de_venta": 5.5,
+    "categoria_de_producto": "Electrónica",
+    "region_de_venta": "Norte",
+}
+GOOD = json.dumps(VALUES).encode() + b"\n"
+
+
+def line(**changes: Any) -> bytes:
+    return json.dumps({**VALUES, **changes}).encode() + b"\n"
+
+
+def decode(
+    data: bytes,
+    mapping: dict[str, str] | None = None,
+    notation: Notation = PLAIN_NOTATION,
+    offset: int = 0,
+) -> Checked:
+    return decode_ndjson(
+        data, mapping, source="v.ndjson", offset=offset, rules=RULES, notation=notation
+    )
+
+
+def rejected(result: Checked) -> list[tuple[Any, ...]]:
+    return [
+        (r["position"], r["reasons"], r["column"], r["value"], r["raw"])
+        for r in result.rejected.to_pylist()
+    ]
+
+
+def malformed(position: int, raw: bytes) -> tuple[Any, ...]:
+    return (position, ["malformed"], None, None, raw)
+
+
+def amounts(result: Checked) -> list[str]:
+    return [str(value) for value in result.accepted.column("cantidad_de_venta").to_pylist()]
+
+
+raw_lines = st.sampled_from(
+    [
+        GOOD[:-1],
+        b" " + GOOD[:-1],
+        line(extra={"a": [1, None]})[:-1],
+        line(id_cliente="12")[:-1],
+        line(id_cliente="0x10")[:-1],
+        line(id_cliente=True)[:-1],
+        line(cantidad_de_venta="7.25")[:-1],
+        line(cantidad_de_venta=7.255)[:-1],
+        line(cantidad_de_venta=None)[:-1],
+        line(fecha_de_transaccion="2024-01-31T10:00:00+02:00")[:-1],
+        line(fecha_de_transaccion=20240131)[:-1],
+        line(region_de_venta=["Norte"])[:-1],
+        line(region_de_venta=5)[:-1],
+        line(region_de_venta='No"rte\n')[:-1],
+        line(extra=float("nan"))[:-1],
+        b'{"id_cliente": 1}',
+        b'{"id_cliente": 1, "id_cliente": 2}',
+        b"{",
+        b"[1]",
+        b"5",
+        b"null",
+        b"",
+        b"  ",
+        GOOD[:-1] + b" x",
+        GOOD[:-1] + GOOD[:-1],
+        GOOD[:-1].replace(b"Norte", b"\xff"),
+        GOOD[:-1].replace(b"Norte", b"\\ud800"),
+        GOOD[:-1].replace(b"id_cliente", b"ID_Cliente"),
+    ]
+)
+texts = st.lists(
+    st.tuples(raw_lines | st.just(GOOD[:-1]), st.sampled_from([b"\n", b"\r\n"])), max_size=8
+).map(lambda lines: b"".join(a + b for a, b in lines))
+
+
+@settings(deadline=None, max_examples=300)
+@given(texts)
+def test_a_block_comes_out_as_its_lines_one_by_one(data: bytes) -> None:
+    whole = decode(data)
+    parts, position = [], 0
+    for one in data.splitlines(keepends=True):
+        parts.append(decode(one, offset=position))
+        position += len(one)
+    assert whole.accepted.to_pylist() == [r for p in parts for r in p.accepted.to_pylist()]
+    assert rejected(whole) == [r for p in parts for r in rejected(p)]
+    assert whole.rows == sum(part.rows for part in parts)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"{",
+        b"[1]",
+        b'"text"',
+        b"null",
+        b"{}x",
+        GOOD[:-1] * 2,
+        GOOD[:-1].replace(b"Norte", b"\xff"),
+        b'{"extra": NaN}',
+        b"[" * 100_000,
+        line(region_de_venta={"a": 1})[:-1],
+        line(cantidad_de_venta=[5])[:-1],
+    ],
+)
+def test_a_malformed_line_leaves_its_neighbours_alone(wrong: bytes) -> None:
+    result = decode(GOOD * 3 + wrong + b"\r\n" + GOOD * 2, offset=10)
+    assert result.accepted.num_rows == 5
+    assert rejected(result) == [malformed(10 + 3 * len(GOOD), wrong[:MAX_RAW_BYTES])]
+
+
+def test_undecodable_bytes_and_nan_are_malformed_in_ignored_values_too() -> None:
+    for extra in (b'"\xff"', b"NaN", b"-Infinity"):
+        wrong = b'{"extra": ' + extra + b", " + GOOD[1:]
+        assert rejected(decode(wrong)) == [malformed(0, wrong[:-1])]
+
+
+def test_blank_lines_are_no_rows() -> None:
+    assert decode(b"\n\r\n" + GOOD + b"  \n" + GOOD[:-1]).rows == 2
+    assert decode(b"").rows == 0
+    assert decode(b"\n").rows == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "amount"),
+    [
+        ("5", "5.00"),
+        ("5.10", "5.10"),
+        ("1.5e2", "150.00"),
+        ("12.3400000000001", "12.34"),
+        ("0.30000000000000004", "0.30"),
+        ("9999999999.99", "9999999999.99"),
+        ("1234567890.12", "1234567890.12"),
+        ('"12.34"', "12.34"),
+        ('" 12.34 "', "12.34"),
+        ('"1\\u0032.34"', "12.34"),
+    ],
+)
+def test_amounts_are_read_exactly(number: str, amount: str) -> None:
+    data = GOOD.replace(b"5.5", number.encode())
+    assert amounts(decode(data)) == [amount]
+    # Beside a line that makes the whole block take the slow path.
+    assert amounts(decode(data + b"x\n")) == [amount]
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        ("5.555", "inexact"),
+        ("12.340001", "inexact"),
+        ("0", "out_of_range"),
+        ("-1.5", "out_of_range"),
+        ("10000000000", "out_of_range"),
+        ("1e400", "out_of_range"),
+        ("null", "missing"),
+        ('""', "missing"),
+        ('"nan"', "unparseable"),
+        ("true", "unparseable"),
+    ],
+)
+def test_amounts_that_are_refused(number: str, reason: str) -> None:
+    result = decode(GOOD.replace(b"5.5", number.encode()))
+    value = None if number == "null" else number.strip('"')
+    assert rejected(result)[0][1:4] == ([reason], "cantidad_de_venta", value)
+
+
+def test_an_amount_given_as_number_has_a_point_though_texts_have_a_comma() -> None:
+    spanish = Notation(",", "dd/mm/yyyy")
+    data = line(fecha_de_transaccion="31/01/2024") + line(
+        fecha_de_transaccion="01/02/2024", cantidad_de_venta="7,25"
+    )
+    assert amounts(decode(data, notation=spanish)) == ["5.50", "7.25"]
+
+
+def test_a_date_form_of_the_users() -> None:
+    data = line(fecha_de_transaccion="31/01/2024") * 100
+    assert decode(data, notation=Notation(date_format="dd/mm/yyyy")).accepted.num_rows == 100
+    assert decode(data).rejected.num_rows == 100
+
+
+def test_ids_as_strings() -> None:
+    data = line(id_cliente="12") * 10
+    assert decode(data).accepted.column("id_cliente").to_pylist() == [12] * 10
+    result = decode(data + line(id_cliente="0x10"))
+    assert rejected(result)[0][1:4] == (["unparseable"], "id_cliente", "0x10")
+
+
+def test_dates_with_and_without_an_offset() -> None:
+    data = line(fecha_de_transaccion="2024-02-01 01:00") + line(
+        fecha_de_transaccion="2024-01-31T23:00:00-02:00"
+    )
+    found = decode(data).accepted.column("fecha_de_transaccion").cast("int64").to_pylist()
+    assert found == [1706749200000000] * 2
+
+
+def test_keys_are_matched_as_headers_are() -> None:
+    renamed = dict(zip([name.upper() for name in COLUMN_NAMES], VALUES.values(), strict=True))
+    renamed["FECHA_DE_TRANSACCIÓN"] = renamed.pop("FECHA_DE_TRANSACCION")
+    renamed["household"] = renamed.pop("ID_CLIENTE")
+    data = json.dumps(renamed).encode() + b"\n"
+    mapping = {"id_cliente": "household"}
+    for extra in (b"", b"x\n", b'{"Household": 1}\n'):
+        result = decode(data * 2 + extra, mapping)
+        assert result.accepted.to_pylist()[0]["cantidad_de_venta"] == Decimal("5.50")
+        assert (result.accepted.num_rows, result.rejected.num_rows) == (2, int(bool(extra)))
+    missing = decode(b'{"Household": 1}\n', mapping)
+    assert rejected(missing)[0][1:3] == (["missing"] * 4, "fecha_de_transaccion")
+
+
+def test_a_line_longer_than_allowed_is_malformed() -> None:
+    long = line(extra="x" * MAX_RECORD_BYTES)
+    result = decode(GOOD + long + GOOD)
+    assert result.accepted.num_rows == 2
+    assert rejected(result) == [malformed(len(GOOD), long[:MAX_RAW_BYTES])]
