@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -81,8 +82,6 @@ def reject(lake: Lake, manifest: Manifest, rows: int) -> Manifest:
     with path.open("rb") as file:
         size, crc32c = checksum(file)
     final = f"_rejected/{manifest.run_id}/{name}"
-    import msgspec
-
     return msgspec.structs.replace(
         manifest,
         rejected_files=(

@@ -285,7 +285,7 @@ def _print_json(content: Any) -> int:
 def _print_table(
     title: str, columns: str, rows: Sequence[Sequence[str]], *, header: bool = True
 ) -> None:
-    """Print a table under its title; ``columns`` are names apart by spaces, with ">" before right-aligned ones."""
+    """Print rows under a title; ``columns`` are names, apart by spaces, ">" aligns them right."""
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415

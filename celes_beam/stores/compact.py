@@ -167,10 +167,15 @@ def _read(storage: Storage, sources: Sequence[DataFile]) -> Iterator[pa.Table]:
             for batch in batches(parquet, source.path):
                 waiting.append(batch)
                 if sum(b.num_rows for b in waiting) >= ROW_GROUP_ROWS:
-                    yield pa.Table.from_batches(waiting, schema)
+                    yield _row_group(waiting, schema)
                     waiting = []
     if waiting:
-        yield pa.Table.from_batches(waiting, schema)
+        yield _row_group(waiting, schema)
+
+
+def _row_group(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    # Where dictionaries differ within a row group, the writer gives up on dictionaries.
+    return pa.Table.from_batches(batches, schema).unify_dictionaries()
 
 
 def _write(sink: BinaryIO, tables: Iterator[pa.Table]) -> None:

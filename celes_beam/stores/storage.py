@@ -120,9 +120,9 @@ class LocalStorage:
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Create ``name`` whole and durable; False when it is already there."""
-        path = self._path(name)
-        if path.exists():
+        if self.exists(name):
             return False
+        path = self._path(name)
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         with storage_errors("write", path):
             try:
@@ -156,7 +156,9 @@ class LocalStorage:
 
     def exists(self, name: str) -> bool:
         """Whether a file is there."""
-        return self._path(name).is_file()
+        path = self._path(name)
+        with storage_errors("read", path):
+            return path.exists()
 
     def move(self, source: str, target: str) -> None:
         """Move a file; done already when ``target`` is there and ``source`` is gone."""

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from celes_beam import cli
@@ -245,8 +246,6 @@ def test_history_of_runs_partly_live_and_without_rows(shell: Shell, tmp_path: Pa
     epoch, _ = lake.claim("dos")
     merged = draft(lake, "dos", SALES[:1], kind="compact", epoch=epoch, rows_read=0)
     nothing = {"rows_accepted": 0, "total": "0.00", "retired": (first.files[0].path,)}
-    import msgspec
-
     lake.commit(msgspec.structs.replace(merged, **nothing))
     commit_sales(lake, "tres", [])
     states = [s["state"] for s in shell.json("lake", "history", str(tmp_path))]

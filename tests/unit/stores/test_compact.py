@@ -135,6 +135,22 @@ def test_row_groups_are_merged_and_cut_at_their_size(
     assert verify(lake).problems == ()
 
 
+def test_texts_that_come_in_another_order_stay_in_a_dictionary(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    names = [f"Categoría {i} {'x' * 40}" for i in range(50)]
+    rows: list[Sale] = [(names[i * i % 50], "Sur", 100) for i in range(4000)]
+    for run_id, sales in (("a", rows), ("b", rows[::-1])):
+        commit_sales(lake, run_id, sales)
+    before = lake.snapshot().bytes
+    manifest = compact(lake, target_bytes=MB)
+    assert manifest is not None
+    column = pq.ParquetFile(tmp_path / manifest.files[0].path).metadata.row_group(0).column(3)
+    assert column.path_in_schema == "categoria_de_producto"
+    # Without a dictionary for all of it, texts of 50 characters would take far more.
+    assert column.total_uncompressed_size < 8000 * 2
+    assert manifest.bytes < before
+
+
 def test_the_ledger_of_inputs_outlives_a_compaction(tmp_path: Path, lake: Lake) -> None:
     seen = lake.seen_inputs()
     compact(lake, target_bytes=MB)
