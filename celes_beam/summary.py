@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from celes_beam.errors import StorageError
 from celes_beam.stores.ingest import describe_example
-from celes_beam.stores.manifest import Manifest
+from celes_beam.stores.manifest import Manifest, RegionMean
+from celes_beam.stores.results import CategoryShare, TopSale, category_shares
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 Status = Literal["committed", "already_committed", "no_new_files"]
 
-_SHARE_DIGITS = Decimal("0.000001")
 _BYTES_PER_MB = 1_000_000
+_TOP_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -45,24 +49,8 @@ class RunSummary:
             "bytes": run.bytes,
             "seconds": round(self.seconds, 3),
             "total": run.total,
-            "by_category": [
-                {
-                    "categoria_de_producto": c.categoria_de_producto,
-                    "rows": c.rows,
-                    "total": c.total,
-                    "share": str(_share(c.total, run.total)),
-                }
-                for c in run.by_category
-            ],
-            "by_region": [
-                {
-                    "region_de_venta": r.region_de_venta,
-                    "rows": r.rows,
-                    "total": r.total,
-                    "mean": r.mean,
-                }
-                for r in run.by_region
-            ],
+            "by_category": msgspec.to_builtins(category_shares(run.by_category, run.total)),
+            "by_region": msgspec.to_builtins(run.by_region),
         }
 
     def write_json(self, path: str) -> None:
@@ -71,7 +59,8 @@ class RunSummary:
 
     def print(self, console: Console) -> None:
         """Print the summary for people."""
-        from rich.table import Table  # noqa: PLC0415 - slow to import: not for --help
+        from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
+        from rich.table import Table  # noqa: PLC0415
 
         run = self.manifest
         if self.status == "no_new_files":
@@ -98,34 +87,12 @@ class RunSummary:
             facts.add_row("speed", f"{run.rows_read / max(self.seconds, 1e-9):,.0f} rows/s")
         console.print(facts)
         if run.by_category:
-            self._print_aggregates(console)
+            shares = category_shares(run.by_category, run.total)
+            print_aggregates(console, shares, run.by_region, run.rows_accepted, run.total)
         if run.rows_rejected:
             self._print_rejected(console)
-        console.print(f"\nLake: [bold]{self.lake}[/]  (run {run.run_id})", soft_wrap=True)
-        console.print("Next:")
-        for line in self._next_steps():
-            console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
-
-    def _print_aggregates(self, console: Console) -> None:
-        from rich.table import Table  # noqa: PLC0415 - slow to import: not for --help
-
-        run = self.manifest
-        categories = Table("category", title="Total by category", title_justify="left")
-        for name in ("rows", "total", "share"):
-            categories.add_column(name, justify="right")
-        for c in run.by_category:
-            share = _share(c.total, run.total)
-            categories.add_row(
-                c.categoria_de_producto, f"{c.rows:,}", _money(c.total), f"{share:.1%}"
-            )
-        categories.add_section()
-        categories.add_row("all", f"{run.rows_accepted:,}", _money(run.total), "")
-        regions = Table("region", title="Mean by region", title_justify="left")
-        for name in ("rows", "mean"):
-            regions.add_column(name, justify="right")
-        for r in run.by_region:
-            regions.add_row(r.region_de_venta, f"{r.rows:,}", f"{Decimal(r.mean):,.6f}")
-        console.print(categories, regions)
+        console.print(f"\nLake: [bold]{escape(self.lake)}[/]  (run {run.run_id})", soft_wrap=True)
+        print_next_steps(console, self._next_steps())
 
     def _print_rejected(self, console: Console) -> None:
         from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
@@ -149,6 +116,67 @@ class RunSummary:
         return steps
 
 
+def print_aggregates(
+    console: Console,
+    by_category: Sequence[CategoryShare],
+    by_region: Sequence[RegionMean],
+    rows: int,
+    total: str,
+) -> None:
+    """Print the totals by category, that of all below them, and the means by region."""
+    from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
+    from rich.table import Table  # noqa: PLC0415
+
+    categories = Table("category", title="Total by category", title_justify="left")
+    for name in ("rows", "total", "share"):
+        categories.add_column(name, justify="right")
+    for c in by_category:
+        share = f"{Decimal(c.share):.1%}"
+        categories.add_row(escape(c.categoria_de_producto), f"{c.rows:,}", _money(c.total), share)
+    categories.add_section()
+    categories.add_row("all", f"{rows:,}", _money(total), "")
+    regions = Table("region", title="Mean by region", title_justify="left")
+    for name in ("rows", "mean"):
+        regions.add_column(name, justify="right")
+    for r in by_region:
+        regions.add_row(escape(r.region_de_venta), f"{r.rows:,}", f"{Decimal(r.mean):,.6f}")
+    console.print(categories, regions)
+
+
+def print_top(console: Console, sales: Sequence[TopSale], title: str) -> None:
+    """Print the first sales in some order."""
+    from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title=escape(title), title_justify="left")
+    for name, justify in (
+        ("customer", "right"),
+        ("date", "left"),
+        ("amount", "right"),
+        ("category", "left"),
+        ("region", "left"),
+    ):
+        table.add_column(name, justify=justify)
+    for sale in sales[:_TOP_SHOWN]:
+        table.add_row(
+            str(sale.id_cliente),
+            sale.fecha_de_transaccion,
+            _money(sale.cantidad_de_venta),
+            escape(sale.categoria_de_producto),
+            escape(sale.region_de_venta),
+        )
+    console.print(table)
+    if len(sales) > _TOP_SHOWN:
+        console.print(f"… and {len(sales) - _TOP_SHOWN:,} more", highlight=False)
+
+
+def print_next_steps(console: Console, steps: Sequence[str]) -> None:
+    """Print what can be done next, a line each, to be copied."""
+    console.print("Next:")
+    for line in steps:
+        console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+
+
 def write_json(path: str, content: dict[str, Any]) -> None:
     """Write JSON to a file. Raises ``StorageError`` naming the path."""
     text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
@@ -165,11 +193,6 @@ def console_for(stream: IO[str]) -> Console:
     from rich.console import Console  # noqa: PLC0415 - slow to import: not for --help
 
     return Console(file=stream, width=None if stream.isatty() else 100)
-
-
-def _share(part: str, whole: str) -> Decimal:
-    divisor = Decimal(whole)
-    return (Decimal(part) / divisor).quantize(_SHARE_DIGITS) if divisor else Decimal(0)
 
 
 def _money(text: str) -> str:

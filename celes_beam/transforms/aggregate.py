@@ -1,0 +1,102 @@
+"""Aggregate a lake: pieces of files in, exact sums (and first rows, and a sample of keys) out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.utils.windowed_value import WindowedValue
+
+from celes_beam.progress import meter
+from celes_beam.sales.scan import Questions, Scan, Scanned, merge_scanned
+from celes_beam.stores.lake_reader import LakeFile, LakeReader, Piece
+from celes_beam.transforms import metrics
+from celes_beam.transforms.pool import check_threads, in_global_window, share_out
+
+
+@dataclass(eq=False)
+class PlanPieces(beam.PTransform):
+    """PCollection of ``LakeFile`` -> PCollection of ``Piece``, spread over the workers."""
+
+    reader: LakeReader
+
+    def expand(self, files: beam.PCollection[LakeFile]) -> beam.PCollection[Piece]:
+        return files | "Plan" >> beam.FlatMap(self.reader.plan) | "Spread" >> beam.Reshuffle()
+
+
+@dataclass(eq=False)
+class ScanSales(beam.PTransform):
+    """PCollection of ``Piece`` -> PCollection with the one ``Scanned`` of them all.
+
+    Only the columns that ``questions`` need are read. ``threads`` (0: one a core) share the pieces
+    of a bundle. ``run`` names the run whose progress is counted.
+    """
+
+    reader: LakeReader
+    questions: Questions
+    run: str
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        check_threads(self.threads)
+
+    def expand(self, pieces: beam.PCollection[Piece]) -> beam.PCollection[Scanned]:
+        return (
+            pieces
+            | "Scan" >> beam.ParDo(_ScanFn(self))
+            | "Merge" >> beam.CombineGlobally(MergeScannedFn(self.questions))
+        )
+
+
+class _ScanFn(beam.DoFn):
+    """Collects the pieces of a bundle, which are descriptions, and scans them when it ends."""
+
+    def __init__(self, how: ScanSales) -> None:
+        self._reader = how.reader
+        self._questions = how.questions
+        self._run = how.run
+        self._threads = how.threads
+
+    def start_bundle(self) -> None:
+        self._pieces: list[Piece] = []
+
+    def process(self, piece: Piece) -> None:
+        self._pieces.append(piece)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        parts = share_out(self._pieces, self._scan, threads=self._threads)
+        scanned = merge_scanned(parts, self._questions)
+        metrics.ROWS_READ.inc(scanned.sums.whole.rows)
+        yield in_global_window(scanned)
+
+    def _scan(self, pieces: Iterator[Piece]) -> Scanned:
+        scan = Scan(self._questions)
+        progress = meter(self._run)
+        for piece in pieces:
+            first = piece.first_row
+            for sales in self._reader.read(piece, self._questions.columns):
+                scan.add(sales, piece.file.name, first)
+                first += sales.num_rows
+                progress.add(rows=sales.num_rows)
+            progress.add(done=piece.bytes)
+        return scan.result()
+
+
+class MergeScannedFn(beam.CombineFn):
+    """Adds what was gathered of several sets of rows; none at all make an empty one."""
+
+    def __init__(self, questions: Questions) -> None:
+        self._questions = questions
+
+    def create_accumulator(self) -> Scanned:
+        return Scanned()
+
+    def add_input(self, accumulator: Scanned, scanned: Scanned) -> Scanned:
+        return merge_scanned((accumulator, scanned), self._questions)
+
+    def merge_accumulators(self, accumulators: Iterable[Scanned]) -> Scanned:
+        return merge_scanned(accumulators, self._questions)
+
+    def extract_output(self, accumulator: Scanned) -> Scanned:
+        return accumulator

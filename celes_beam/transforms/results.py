@@ -1,0 +1,65 @@
+"""Write the result of an aggregation: the last step, on one element."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import apache_beam as beam
+
+from celes_beam.errors import IntegrityError
+from celes_beam.sales.scan import Scanned
+from celes_beam.stores.results import make_result, write_result
+from celes_beam.stores.sorted_parts import SortedPart
+
+
+@dataclass(eq=False)
+class WriteResult(beam.PTransform):
+    """PCollection with the one ``Scanned`` -> the files of the result in ``folder``.
+
+    ``parts`` are the sorted parts, which must be there first, when the rows were to be sorted.
+    ``rows`` and ``total`` are what a lake says it holds. Raises ``IntegrityError`` when rows were
+    lost or won on the way.
+    """
+
+    folder: str
+    engine: str
+    parts: beam.PCollection[SortedPart] | None = None
+    top: bool = False
+    rows: int | None = None
+    total: Decimal | None = None
+
+    def expand(self, scanned: beam.PCollection[Scanned]) -> beam.PCollection[None]:
+        parts = None if self.parts is None else beam.pvalue.AsList(self.parts)
+        return scanned | beam.Map(
+            _write,
+            parts,
+            folder=self.folder,
+            engine=self.engine,
+            top=self.top,
+            committed=(self.rows, self.total),
+        )
+
+
+def _write(
+    scanned: Scanned,
+    parts: Sequence[SortedPart] | None,
+    *,
+    folder: str,
+    engine: str,
+    top: bool,
+    committed: tuple[int | None, Decimal | None],
+) -> None:
+    whole = scanned.sums.whole
+    if committed[0] is not None and committed != (whole.rows, whole.total):
+        raise IntegrityError(
+            f"{whole.rows:,} rows of {whole.total:,} in all were read, but {committed[0]:,} of "
+            f"{committed[1]:,} were committed: find the file with celes-beam lake verify"
+        )
+    if parts is not None and sum(part.rows for part in parts) != whole.rows:
+        raise IntegrityError(
+            f"{whole.rows:,} rows were read, but {sum(part.rows for part in parts):,} were sorted: "
+            "run again, and report it as a bug when it stays so"
+        )
+    write_result(folder, make_result(engine, scanned.sums, scanned.top if top else None))

@@ -1,0 +1,142 @@
+"""A lake in; total by category and mean by region out, and rows in order when asked for.
+
+    files ─ PlanPieces ─┬─ ScanSales (read, sum, keep first rows, sample: one fused step) ─┬─ Write
+                        └─ SortSales (spill by range ─ sort each range) ─ parts ───────────┘
+
+Only descriptions, partial sums and samples cross an edge: sorted rows go by way of the disk.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from celes_beam.aggregate_flags import add_aggregate_flags
+from celes_beam.command_line import run_command
+from celes_beam.flags import flag_parser, known_flags, parse_flags
+
+# Beam takes a second to import, and the rest half of one: only once the flags are right.
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+    from celes_beam.aggregate_options import AggregateOptions, AggregateSummary
+    from celes_beam.stores.lake_input import LakeInput
+
+PROGRAM = "pipelines.aggregate"
+DESCRIPTION = (
+    "Sum the sales of a lake: total by category and mean by region, exact to the cent; and give "
+    "its rows in order, the first few or all."
+)
+ENGINE = "beam"
+
+_PASSES_WHEN_SORTED = 3
+
+
+def build(
+    pipeline: beam.Pipeline,
+    options: AggregateOptions,
+    found: LakeInput,
+    folder: str,
+    *,
+    threads: int = 0,
+) -> beam.PCollection[None]:
+    """Build the pipeline that writes the result of ``found`` to ``<folder>/result``.
+
+    ``threads`` work on the pieces of one bundle; 0 is one a core.
+    """
+    import apache_beam as beam  # noqa: PLC0415
+
+    from celes_beam.stores.result_folder import RESULT  # noqa: PLC0415
+    from celes_beam.stores.results import SORTED  # noqa: PLC0415
+    from celes_beam.transforms.aggregate import PlanPieces, ScanSales  # noqa: PLC0415
+    from celes_beam.transforms.results import WriteResult  # noqa: PLC0415
+    from celes_beam.transforms.sort import SortSales  # noqa: PLC0415
+
+    reader, run = found.reader, options.run_id
+    result = str(Path(folder) / RESULT)
+    pieces = (
+        pipeline
+        | "Files" >> beam.Create(found.files, reshuffle=False)
+        | "Pieces" >> PlanPieces(reader)
+    )
+    scanned = pieces | "Scan" >> ScanSales(reader, options.questions, run, threads)
+    parts = None
+    if options.write_sorted:
+        parts = pieces | "Sort" >> SortSales(
+            reader=reader,
+            scanned=scanned,
+            order=options.order,
+            part_rows=options.part_rows,
+            spills=str(Path(folder) / "spills"),
+            parts=str(Path(result) / SORTED),
+            run=run,
+            threads=threads,
+        )
+    return scanned | "Write" >> WriteResult(
+        result, ENGINE, parts, top=bool(options.top), rows=found.rows, total=found.total
+    )
+
+
+def run(argv: Sequence[str] | None = None) -> AggregateSummary:
+    """Run the aggregation that a command line asks for, and say what came of it.
+
+    Raises the errors of ``celes_beam.errors``; see ``main`` for their exit codes.
+    """
+    parser = flag_parser(PROGRAM, DESCRIPTION, add_aggregate_flags)
+    flags, beam_argv = parse_flags(parser, sys.argv[1:] if argv is None else argv)
+
+    from celes_beam.aggregate_options import aggregate_options  # noqa: PLC0415
+
+    options = aggregate_options(flags)
+    summary = _run(options, beam_argv, known_flags(parser), progress=flags.progress)
+    if flags.summary_json:
+        summary.write_json(flags.summary_json)
+    return summary
+
+
+def _run(
+    options: AggregateOptions, beam_argv: Sequence[str], our_flags: Sequence[str], *, progress: str
+) -> AggregateSummary:
+    from celes_beam.aggregate_options import AggregateSummary  # noqa: PLC0415
+    from celes_beam.stores.lake_input import open_input  # noqa: PLC0415
+
+    found = open_input(options.input, options.started, options.headers)
+    options.target.check(options.input, overwrite=options.overwrite)
+
+    import apache_beam as beam  # noqa: PLC0415
+
+    from celes_beam.progress import watch  # noqa: PLC0415
+    from celes_beam.transforms.options import beam_options, is_local, runner_of  # noqa: PLC0415
+
+    beam_flags = beam_options(beam_argv, our_flags)
+    work = found.bytes * (_PASSES_WHEN_SORTED if options.write_sorted else 1)
+    started = time.perf_counter()
+    with options.target.work_folder() as folder:
+        pipeline = beam.Pipeline(runner=runner_of(beam_flags), options=beam_flags)
+        build(pipeline, options, found, folder, threads=0 if is_local(beam_flags) else 1)
+        with watch(options.run_id, work, mode=progress):
+            pipeline.run().wait_until_finish()
+        result = options.target.publish(folder, with_sorted=options.write_sorted)
+    return AggregateSummary(
+        result, options, len(found.files), found.bytes, time.perf_counter() - started
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run, print the summary, and return the exit code."""
+
+    def command(arguments: Sequence[str]) -> int:
+        summary = run(arguments)
+        from celes_beam.summary import console_for  # noqa: PLC0415
+
+        summary.print(console_for(sys.stdout))
+        return 0
+
+    return run_command(PROGRAM, command, sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
