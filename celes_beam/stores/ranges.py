@@ -90,7 +90,7 @@ def _find_header(file: InputFile, kind: Kind, how: ReadOptions) -> tuple[CsvHead
     with TextStream(file, kind.compression, how.dialect) as stream:
         head = stream.read_up_to(MAX_RECORD_BYTES)
     final = len(head) < MAX_RECORD_BYTES
-    start = 0
+    start = len(BOM_UTF8) if head.startswith(BOM_UTF8) else 0
     while True:
         line_end = head.find(b"\n", start)
         if line_end < 0 and not final:
@@ -99,7 +99,7 @@ def _find_header(file: InputFile, kind: Kind, how: ReadOptions) -> tuple[CsvHead
                 "one line"
             )
         line = head[start : line_end + 1] if line_end >= 0 else head[start:]
-        if line.strip(b"\r\n"):
+        if line.strip():
             break
         if line_end < 0:
             return None
