@@ -29,10 +29,12 @@ def run_command(program: str, command: Callable[[Sequence[str]], int], argv: Seq
     logging.getLogger("celes_beam").setLevel(logging.INFO)
     if not _shows_tracebacks():
         threading.excepthook = _log_thread_failure
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(_is_not_of_prism)
     try:
         return command(argv)
     except KeyboardInterrupt:
-        print(f"{program}: interrupted; nothing was committed", file=sys.stderr)
+        print(f"{program}: interrupted; it is safe to run it again", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away; a second complaint at exit would be noise.
@@ -110,6 +112,11 @@ def _ours(error: BaseException) -> CelesError | None:
 
 def _shows_tracebacks() -> bool:
     return bool(os.environ.get("CELES_TRACEBACK"))
+
+
+def _is_not_of_prism(record: logging.LogRecord) -> bool:
+    """Prism tells of a failure at length, also after the pipeline has told of it."""
+    return record.name != "PrismRunner"
 
 
 def _is_ours(record: logging.LogRecord) -> bool:

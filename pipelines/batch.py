@@ -103,12 +103,25 @@ def run(argv: Sequence[str] | None = None) -> RunSummary:
 def _run(
     options: BatchOptions, beam_argv: Sequence[str], our_flags: Sequence[str], *, progress: str
 ) -> RunSummary:
+    import apache_beam as beam  # noqa: PLC0415
+    import msgspec  # noqa: PLC0415
+
+    from celes_beam.errors import IntegrityError  # noqa: PLC0415
+    from celes_beam.stores.commit import conflict  # noqa: PLC0415
     from celes_beam.stores.files import list_inputs  # noqa: PLC0415
     from celes_beam.stores.ingest import draft_manifest  # noqa: PLC0415
     from celes_beam.stores.lake import Lake  # noqa: PLC0415
     from celes_beam.stores.manifest import Generated  # noqa: PLC0415
     from celes_beam.summary import RunSummary  # noqa: PLC0415
+    from celes_beam.transforms.options import (  # noqa: PLC0415
+        beam_options,
+        is_local,
+        run_to_end,
+        runner_of,
+    )
 
+    beam_flags = beam_options(beam_argv, our_flags)
+    runner = runner_of(beam_flags)
     files = list_inputs(options.inputs) if options.inputs else []
     lake = Lake.open(options.output)
     decided = lake.prepare(
@@ -134,28 +147,20 @@ def _run(
     if options.inputs and not files:
         return RunSummary(draft, options.output, 0.0, "no_new_files")
 
-    import apache_beam as beam  # noqa: PLC0415
-    import msgspec  # noqa: PLC0415
-
-    from celes_beam.errors import IntegrityError  # noqa: PLC0415
-    from celes_beam.transforms.options import (  # noqa: PLC0415
-        beam_options,
-        is_local,
-        run_to_end,
-        runner_of,
-    )
-
-    beam_flags = beam_options(beam_argv, our_flags)
     draft = msgspec.structs.replace(draft, staging=lake.staging(options.run_id))
     total = config.rows if options.generates else sum(f.size for f in files)
     started = time.perf_counter()
     try:
-        pipeline = beam.Pipeline(runner=runner_of(beam_flags), options=beam_flags)
+        pipeline = beam.Pipeline(runner=runner, options=beam_flags)
         build(pipeline, options, lake, draft, files, threads=0 if is_local(beam_flags) else 1)
         run_to_end(pipeline, beam_flags, run_id=options.run_id, total=total, progress=progress)
-    except BaseException:
-        if lake.find(options.run_id) is None:
+    except BaseException as error:
+        decided = lake.find(options.run_id)
+        if decided is None:
             lake.discard(draft.staging)
+        elif decided.staging != draft.staging:
+            # The winner of a race has swept our staging away, under the feet of our workers.
+            raise conflict(decided) from error
         raise
     decided = lake.find(options.run_id)
     if decided is None:

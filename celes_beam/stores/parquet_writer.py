@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import uuid
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,9 +21,9 @@ from celes_beam.sales.aggregate import amount
 from celes_beam.sales.columns import Codes, Ints, small_decimal_array, timestamp_array
 from celes_beam.sales.partition import hive_path
 from celes_beam.stores.manifest import DataFile
+from celes_beam.stores.measure import checksum
 
 _MICROS_PER_DAY = 86_400_000_000
-_CHECKSUM_BLOCK = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -180,18 +178,11 @@ class SalesFile:
 
 
 def seal(path: Path) -> tuple[int, str]:
-    """Flush a finished file to the disk; return its bytes and its CRC32C as Cloud Storage shows it.
-
-    The checksum is base64 of the big-endian CRC32C (RFC 3720), so that a bucket can be compared
-    without reading it.
-    """
-    checksum = google_crc32c.Checksum()
+    """Flush a finished file to the disk; return its bytes and checksum."""
     with path.open("rb") as file:
-        while block := file.read(_CHECKSUM_BLOCK):
-            checksum.update(block)
-        size = file.tell()
+        measured = checksum(file)
         os.fsync(file.fileno())
-    return size, base64.b64encode(checksum.digest()).decode("ascii")
+    return measured
 
 
 def _iso(micros: int) -> str:

@@ -20,7 +20,7 @@ def raising(error: BaseException) -> Callable[[Sequence[str]], int]:
         (TooManyRejectedError("5 of 6"), 3, "p: 5 of 6"),
         (StorageError("disk\nfull"), 1, "p: disk full"),
         (OSError(28, "No space left on device", "x/y"), 1, "p: x/y: No space left on device"),
-        (KeyboardInterrupt(), 130, "p: interrupted; nothing was committed"),
+        (KeyboardInterrupt(), 130, "p: interrupted; it is safe to run it again"),
     ],
 )
 def test_an_error_is_one_line_and_an_exit_code(

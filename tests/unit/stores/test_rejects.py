@@ -74,9 +74,7 @@ def test_nothing_rejected_makes_no_file(tmp_path: Path) -> None:
     assert count_rejections(rejected([])) == Rejections()
 
 
-def test_files_are_described_and_read_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_described_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rejects, "ROWS_PER_FILE", 3)
     writer = RejectsWriter(str(tmp_path))
     for _ in range(5):

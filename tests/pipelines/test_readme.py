@@ -1,0 +1,60 @@
+"""Every command of the README, run as it stands there, in order, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tools import ROOT
+
+BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+# The first would install, and the second would run this very test.
+MAKE = {"make run\n", "make test\n"}
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A folder that looks like the checkout, for what the README makes there."""
+    for name in ("celes_beam", "pipelines", "Makefile", "requirements", "pyproject.toml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+def test_the_tour(elsewhere: Path) -> None:
+    tour = [block for block in BLOCKS if block not in MAKE]
+    assert len(tour) >= 10
+    # The tests may run in another environment than the one that `make run` made.
+    script = "set -euo pipefail\n" + "".join(tour).replace(
+        'export PATH="$PWD/.venv/bin:$PATH"', f'export PATH="{Path(sys.executable).parent}:$PATH"'
+    )
+    ended = subprocess.run(
+        ["bash", "-c", script], cwd=elsewhere, capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 0, ended.stderr + ended.stdout[-2000:]
+    assert "Traceback" not in ended.stderr
+    for shown in ("rows read", "Total by category", "Aragón", "No new files", "region_de_venta"):
+        assert shown in ended.stdout
+
+
+def test_make_run_does_the_main_job(tmp_path: Path) -> None:
+    assert set(BLOCKS) >= MAKE
+    command = ["make", "run", f"ARGS=--rows 1e5 --output {tmp_path / 'lake'}"]
+    for _ in range(2):
+        ended = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert "100,000" in ended.stdout
+
+
+def test_the_readme_points_at_what_is_there() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    assert links
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
