@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MOST_TOP = 100_000
-PART_ROWS = 786_432
+PART_ROWS = 524_288
 SAMPLED_PER_PART = 1_024
 
 _BYTES_PER_MB = 1_000_000

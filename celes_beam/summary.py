@@ -37,6 +37,7 @@ class RunSummary:
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON holds it; amounts are decimal strings."""
         run = self.manifest
+        shares = list(category_shares(run.by_category, run.total))
         return {
             "run_id": run.run_id,
             "lake": self.lake,
@@ -49,8 +50,8 @@ class RunSummary:
             "bytes": run.bytes,
             "seconds": round(self.seconds, 3),
             "total": run.total,
-            "by_category": msgspec.to_builtins(category_shares(run.by_category, run.total)),
-            "by_region": msgspec.to_builtins(run.by_region),
+            "by_category": msgspec.to_builtins(shares),
+            "by_region": msgspec.to_builtins(list(run.by_region)),
         }
 
     def write_json(self, path: str) -> None:
@@ -149,14 +150,11 @@ def print_top(console: Console, sales: Sequence[TopSale], title: str) -> None:
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(title=escape(title), title_justify="left")
-    for name, justify in (
-        ("customer", "right"),
-        ("date", "left"),
-        ("amount", "right"),
-        ("category", "left"),
-        ("region", "left"),
-    ):
-        table.add_column(name, justify=justify)
+    table.add_column("customer", justify="right")
+    table.add_column("date")
+    table.add_column("amount", justify="right")
+    table.add_column("category")
+    table.add_column("region")
     for sale in sales[:_TOP_SHOWN]:
         table.add_row(
             str(sale.id_cliente),

@@ -98,17 +98,21 @@ def choose_bounds(sample: Ints, ranges: int) -> Ints:
 
 def range_codes(keys: Sequence[Ints], bounds: Ints) -> Ints:
     """The range each row falls into: how many bounds are at or before its key."""
+    if not len(bounds):
+        return np.zeros(len(keys[0]), np.int64)
     starts = np.ascontiguousarray(bounds[:, 0])
-    after: Ints = np.searchsorted(starts, keys[0], side="right")
-    if len(keys) == 1 or not len(bounds):
-        return after
-    before: Ints = np.searchsorted(starts, keys[0], side="left")
-    tied = np.flatnonzero(before != after)
-    for start in np.unique(before[tied]).tolist():
-        rows = tied[before[tied] == start]
-        same = bounds[start : int(after[rows[0]]), 1:]
-        before[rows] += range_codes([key[rows] for key in keys[1:]], same)
-    return before
+    codes: Ints = np.searchsorted(starts, keys[0], side="right")
+    if len(keys) == 1:
+        return codes
+    # Rows at or past a bound whose own number begins like theirs: the other keys decide.
+    tied = np.flatnonzero((codes > 0) & (np.take(starts, codes - 1, mode="clip") == keys[0]))
+    ends = codes[tied]
+    for after in np.unique(ends).tolist():
+        rows = tied[ends == after]
+        before = int(np.searchsorted(starts, starts[after - 1]))
+        same = bounds[before:after, 1:]
+        codes[rows] = before + range_codes([key[rows] for key in keys[1:]], same)
+    return codes
 
 
 def _numbers(sales: pa.RecordBatch, name: str) -> Ints:

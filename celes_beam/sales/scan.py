@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,8 @@ from celes_beam.sales.aggregate import Sums, merge_sums, sum_batch
 from celes_beam.sales.columns import Ints
 from celes_beam.sales.order import Order, first_rows, sample_keys
 
+_NO_SALES: Any = pa.RecordBatch.from_pylist([], SCHEMA)
+_NO_KEYS: Ints = np.empty((0, 3), np.int64)
 _TOPS_KEPT = 8
 """First rows of batches are kept until they are this many times more than asked for."""
 
@@ -94,7 +97,3 @@ def merge_scanned(parts: Iterable[Scanned], questions: Questions) -> Scanned:
 def _first_of(tops: Sequence[pa.RecordBatch], questions: Questions) -> pa.RecordBatch:
     batches = pa.Table.from_batches(tops, SCHEMA).combine_chunks().to_batches()
     return first_rows(batches[0], questions.order, questions.top) if batches else _NO_SALES
-
-
-_NO_SALES = pa.RecordBatch.from_pylist([], SCHEMA)
-_NO_KEYS: Ints = np.empty((0, 3), np.int64)

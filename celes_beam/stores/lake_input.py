@@ -1,4 +1,4 @@
-"""What there is to read in a folder: the committed files of a lake, or a plain folder of Parquet."""
+"""What there is to read in a folder: the committed files of a lake, or all of a plain folder."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The result of an aggregation in the one shape that every engine gives, and its files.
 
 A folder of results holds ``by_category`` and ``by_region``, and ``top`` when it was asked for, as
-Parquet and as CSV; ``sorted/part-*.parquet`` when that was; and all but the last in ``result.json``.
+Parquet and as CSV; the same in ``result.json``; and ``sorted/part-*.parquet`` when that was.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON holds it."""
-        return dict(msgspec.to_builtins(self))
+        return dict(msgspec.json.decode(msgspec.json.encode(self)))
 
 
 def make_result(engine: str, sums: Sums, top: pa.RecordBatch | pa.Table | None = None) -> Result:
@@ -128,7 +128,7 @@ def write_result(folder: str, result: Result) -> None:
 
 
 def read_result(folder: str) -> Result:
-    """Read what ``write_result`` wrote. Raises ``IntegrityError`` when it is not there, or broken."""
+    """Read what ``write_result`` wrote. Raises ``IntegrityError`` when it is gone or broken."""
     path = Path(folder) / RESULT_JSON
     try:
         return msgspec.json.decode(path.read_bytes(), type=Result)

@@ -23,7 +23,7 @@ from celes_beam.sales.order import Order, in_order, range_codes
 from celes_beam.stores.dataset import appearing
 from celes_beam.stores.parquet_writer import parquet_settings
 
-SPILL_ROWS = 1_048_576
+SPILL_ROWS = 524_288
 """Rows (some 40 bytes each) that one thread gathers before it spills them."""
 ROW_GROUP_ROWS = 131_072
 
@@ -100,21 +100,16 @@ class SpillWriter:
         sales = sales.take(pa.array(np.argsort(small, kind="stable")))
         first = 0
         with _spill_errors(self._path):
-            if self._file is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = pa.OSFile(str(self._path), "wb")
+            file = self._file = self._file or self._create()
             for code, rows in enumerate(rows_of):
                 if rows:
-                    self._write_run(code, sales.slice(first, rows))
+                    run = _write_run(file, self._path, sales.slice(first, rows))
+                    self._runs.append((code, run))
                     first += rows
 
-    def _write_run(self, code: int, sales: pa.RecordBatch) -> None:
-        offset = self._file.tell()
-        options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-        with pa.ipc.new_stream(self._file, sales.schema, options=options) as stream:
-            stream.write_batch(sales)
-        length = self._file.tell() - offset
-        self._runs.append((code, Run(str(self._path), offset, length, sales.num_rows)))
+    def _create(self) -> pa.NativeFile:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return pa.OSFile(str(self._path), "wb")
 
 
 def sort_part(folder: str, number: int, runs: Iterable[Run], order: Order) -> SortedPart:
@@ -139,6 +134,14 @@ def write_part(folder: str, number: int, sales: pa.RecordBatch) -> SortedPart:
             writer.write_batch(sales, ROW_GROUP_ROWS)
         size = file.tell()
     return SortedPart(number, sales.num_rows, size)
+
+
+def _write_run(file: pa.NativeFile, path: Path, sales: pa.RecordBatch) -> Run:
+    offset = file.tell()
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    with pa.ipc.new_stream(file, sales.schema, options=options) as stream:
+        stream.write_batch(sales)
+    return Run(str(path), offset, file.tell() - offset, sales.num_rows)
 
 
 def _read_run(run: Run) -> list[pa.RecordBatch]:
