@@ -151,18 +151,17 @@ def _paths_below(
 def open_input(file: InputFile) -> pa.NativeFile:
     """Open a file for reading at any place.
 
-    Raises ``InputError`` when it is gone, may not be read, or is not as large as when it was
+    Raises ``InputError`` when it is gone, may not be read, or is not the same as when it was
     listed, ``StorageError`` for other failures.
     """
     try:
         if file.path.startswith(GCS_SCHEME):
             source = open_gcs(file.path)
-            now = source.size()
+            version = source.metadata()["generation"].decode()
         else:
             source = pa.OSFile(file.path)
-            now = source.size()
-            if str(Path(file.path).stat().st_mtime_ns) != file.version:
-                now = -1
+            version = str(Path(file.path).stat().st_mtime_ns)
+        now = InputFile(file.path, source.size(), version)
     except FileNotFoundError:
         raise InputError(f"{file.path}: gone since it was listed; run again") from None
     except PermissionError as error:
@@ -171,7 +170,7 @@ def open_input(file: InputFile) -> pa.NativeFile:
         ) from error
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"{file.path}: cannot be opened: {error}") from error
-    if now != file.size:
+    if now != file:
         source.close()
         raise changed(file)
     return source
