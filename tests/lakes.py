@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from celes_beam.contract import REGION, REJECTED_SCHEMA
 from celes_beam.stores.commit import now
 from celes_beam.stores.lake import Lake
-from celes_beam.stores.manifest import DataFile, Manifest, RejectedFile
+from celes_beam.stores.manifest import REJECTED_FILE, STAGED, DataFile, Manifest, RejectedFile
 from celes_beam.stores.measure import checksum, content
 from celes_beam.stores.parquet_writer import parquet_settings
 from tests.sales import sales_batch
@@ -64,8 +64,8 @@ def commit_sales(
 
 def reject(lake: Lake, manifest: Manifest, rows: int) -> Manifest:
     """Stage rejected rows beside the sales of a draft."""
-    name = f"part-{uuid.uuid4().hex}.parquet"
-    path = Path(lake.storage.local_path(f"{manifest.staging}/{name}"))
+    name = f"part-{uuid.uuid4().hex}{REJECTED_FILE}"
+    path = Path(lake.storage.local_path(f"{manifest.staging}/{name}{STAGED}"))
     records = [
         {
             "source": "ventas.csv",
@@ -85,7 +85,7 @@ def reject(lake: Lake, manifest: Manifest, rows: int) -> Manifest:
     return msgspec.structs.replace(
         manifest,
         rejected_files=(
-            RejectedFile(path=final, staged=name, rows=rows, bytes=size, crc32c=crc32c),
+            RejectedFile(path=final, staged=name + STAGED, rows=rows, bytes=size, crc32c=crc32c),
         ),
         rows_read=manifest.rows_read + rows,
         rows_rejected=rows,
@@ -94,11 +94,9 @@ def reject(lake: Lake, manifest: Manifest, rows: int) -> Manifest:
 
 
 def visible_sales(root: Path) -> list[tuple[str, int]]:
-    """What a plain reader finds: (region, cents) of every row, sorted."""
+    """What a reader of ``**/*.parquet`` finds: (region, cents) of every row, sorted."""
     found = []
     for path in sorted(root.rglob("*.parquet")):
-        if any(part.startswith(("_", ".")) for part in path.relative_to(root).parts):
-            continue
         region = path.parent.name.partition("=")[2]
         amounts = pq.ParquetFile(path).read().column("cantidad_de_venta").to_pylist()
         found += [(region, int(amount * 100)) for amount in amounts]
@@ -108,7 +106,7 @@ def visible_sales(root: Path) -> list[tuple[str, int]]:
 def _stage_region(folder: Path, region: str, sales: Sequence[Sale]) -> DataFile:
     table = pa.Table.from_batches([sales_batch(sales)]).drop_columns([REGION])
     name = f"{REGION}={region}/part-{uuid.uuid4().hex}.parquet"
-    path = folder / name
+    path = folder / (name + STAGED)
     path.parent.mkdir(parents=True, exist_ok=True)
     settings = parquet_settings(table.column_names, days_only=False)
     with pq.ParquetWriter(path, table.schema, **settings) as writer:
@@ -120,7 +118,7 @@ def _stage_region(folder: Path, region: str, sales: Sequence[Sale]) -> DataFile:
     assert pc.sum(table.column("cantidad_de_venta")).as_py() == held.total
     return DataFile(
         path=name,
-        staged=name,
+        staged=name + STAGED,
         partition={REGION: region},
         rows=held.rows,
         bytes=size,

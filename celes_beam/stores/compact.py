@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from celes_beam.contract import CATEGORY, DATE, REGION
 from celes_beam.errors import IntegrityError, StorageError, UsageError
 from celes_beam.stores.lake import Lake, Snapshot
-from celes_beam.stores.manifest import DataFile, Manifest
+from celes_beam.stores.manifest import STAGED, DataFile, Manifest
 from celes_beam.stores.measure import Content, batches, checksum, content, open_parquet
 from celes_beam.stores.parquet_writer import parquet_settings
 from celes_beam.stores.storage import Storage, storage_errors
@@ -125,7 +125,8 @@ def merge(storage: Storage, merge: Merge, *, staging: str) -> DataFile:
     """
     first = merge.sources[0]
     path = str(PurePosixPath(first.path).with_name(f"part-{uuid.uuid4().hex}.parquet"))
-    staged = f"{staging}/{path}"
+    staged_name = path + STAGED
+    staged = f"{staging}/{staged_name}"
     with storage_errors("write", staged), storage.create(staged) as sink:
         _write(sink, _read(storage, merge.sources))
     with storage.open(staged) as file:
@@ -140,7 +141,7 @@ def merge(storage: Storage, merge: Merge, *, staging: str) -> DataFile:
         )
     return DataFile(
         path=path,
-        staged=path,
+        staged=staged_name,
         partition=first.partition,
         rows=after.rows,
         bytes=size,

@@ -13,6 +13,12 @@ Kind = Literal["create", "append", "overwrite", "compact"]
 """``create`` is the first commit of a lake (``--if_exists error``): it needs the lake empty."""
 
 
+STAGED = ".staged"
+"""Ends the name of a staged file, so that ``**/*.parquet`` finds files that count and no others."""
+REJECTED_FILE = ".pq"
+"""Ends the name of a file of rejected rows, which are Parquet too, for the same reason."""
+
+
 class DataFile(msgspec.Struct, frozen=True, kw_only=True):
     """One Parquet file of accepted rows.
 

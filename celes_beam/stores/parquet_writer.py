@@ -20,7 +20,7 @@ from celes_beam.errors import StorageError
 from celes_beam.sales.aggregate import amount
 from celes_beam.sales.columns import Codes, Ints, small_decimal_array, timestamp_array
 from celes_beam.sales.partition import hive_path
-from celes_beam.stores.manifest import DataFile
+from celes_beam.stores.manifest import STAGED, DataFile
 from celes_beam.stores.measure import checksum
 
 _MICROS_PER_DAY = 86_400_000_000
@@ -95,8 +95,8 @@ class SalesFile:
         self._columns = layout.file_columns
         name = f"part-{uuid.uuid4().hex}.parquet"
         where = hive_path(partition)
-        self._staged = f"{where}/{name}" if where else name
-        self._path = folder / self._staged
+        self._name = f"{where}/{name}" if where else name
+        self._path = folder / (self._name + STAGED)
         self._days_only = not np.any(first.micros % _MICROS_PER_DAY)
         self._writer: Any = None
         self._rows = 0
@@ -150,8 +150,8 @@ class SalesFile:
             self.abandon()
             raise _write_failed(self._path, error) from error
         return DataFile(
-            path=self._staged,
-            staged=self._staged,
+            path=self._name,
+            staged=self._name + STAGED,
             partition=self._partition,
             rows=self._rows,
             bytes=size,

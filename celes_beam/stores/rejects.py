@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from celes_beam.contract import REASONS, REJECTED_SCHEMA
 from celes_beam.errors import StorageError
-from celes_beam.stores.manifest import RejectedExample, RejectedFile
+from celes_beam.stores.manifest import REJECTED_FILE, STAGED, RejectedExample, RejectedFile
 from celes_beam.stores.parquet_writer import seal
 
 EXAMPLES_PER_REASON = 3
@@ -105,8 +105,8 @@ class RejectsWriter:
             return
         try:
             if self._writer is None:
-                name = f"part-{uuid.uuid4().hex}.parquet"
-                self._path = self._folder / STAGED_FOLDER / name
+                name = f"part-{uuid.uuid4().hex}{REJECTED_FILE}"
+                self._path = self._folder / STAGED_FOLDER / (name + STAGED)
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._writer = pq.ParquetWriter(
                     str(self._path), REJECTED_SCHEMA, compression="zstd", compression_level=1
@@ -138,7 +138,7 @@ class RejectsWriter:
             raise StorageError(f"{self._path} could not be written: {error}") from error
         self._finished.append(
             RejectedFile(
-                path=self._path.name,
+                path=self._path.name.removesuffix(STAGED),
                 staged=f"{STAGED_FOLDER}/{self._path.name}",
                 rows=self._rows,
                 bytes=size,

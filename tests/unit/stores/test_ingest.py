@@ -44,7 +44,7 @@ def test_a_commit_holds_counts_sums_and_files(tmp_path: Path) -> None:
     assert manifest.total == "4.50"
     assert manifest.by_region[0].mean == "1.500000"
     assert [f.path for f in lake.snapshot().files] == [f.path for f in manifest.files]
-    assert len(list((tmp_path / "_rejected" / "r1").glob("*.parquet"))) == 1
+    assert len(list((tmp_path / "_rejected" / "r1").glob("*.pq"))) == 1
 
 
 def test_the_same_attempt_again_returns_the_same_commit(tmp_path: Path) -> None:

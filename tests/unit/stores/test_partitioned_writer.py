@@ -77,13 +77,15 @@ def test_every_row_is_written_once_and_described(
     assert sum((Decimal(f.total) for f in files), Decimal(0)) == sum(
         expected[AMOUNT].to_pylist(), Decimal(0)
     )
+    for file in files:
+        (folder / file.staged).rename(folder / file.path)
     if files:
         assert read_back(folder).cast(SCHEMA).equals(expected)
     for file in files:
-        path = folder / file.staged
+        path = folder / file.path
         dates = pq.read_table(path, partitioning=None)[DATE].to_pylist()
         assert (file.bytes, file.crc32c) == seal(path)
-        assert parse_hive_path(file.staged) == file.partition
+        assert parse_hive_path(file.path) == file.partition
         assert list(file.partition) == list(partition_by)
         assert (file.min_date, file.max_date) == (min(dates).isoformat(), max(dates).isoformat())
 

@@ -87,7 +87,8 @@ def test_files_are_described_and_read_back(tmp_path: Path, monkeypatch: pytest.M
         path = tmp_path / file.staged
         assert (file.bytes, file.crc32c) == seal(path)
         assert pq.read_table(path).schema == REJECTED_SCHEMA
-        assert path.name == file.path
+        assert path.name == f"{file.path}.staged"
+        assert file.path.endswith(".pq")
 
 
 def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:

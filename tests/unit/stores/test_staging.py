@@ -39,7 +39,7 @@ def test_what_is_staged_is_described_and_reconciles(tmp_path: Path) -> None:
     assert (staged.rows_read, staged.rows_accepted, staged.rejections.rows) == (10, 7, 3)
     assert staged.sums.by_region == {"Norte": Share(7, 1050)}
     names = [f.staged for f in (*staged.files, *staged.rejected_files)]
-    on_disk = [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.parquet")]
+    on_disk = [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.staged")]
     assert sorted(names) == sorted(on_disk)
 
 
