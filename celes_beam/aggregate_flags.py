@@ -64,6 +64,6 @@ def add_aggregate_flags(parser: argparse.ArgumentParser) -> None:
         "--write_sorted",
         action="store_true",
         help="also write all rows in that order, as Parquet parts under FOLDER/sorted; parts have "
-        "about 800,000 rows, which are sorted in memory",
+        "about 500,000 rows, which are sorted in memory",
     )
     add_report_flags(parser.add_argument_group("the run"))

@@ -72,10 +72,11 @@ class PlainReader(LakeReader):
         wrong = np.flatnonzero(judged.codes)
         if len(wrong):
             value = readable(array, wrong[:1])[0].as_py()
+            shown = "nothing" if value is None else repr(value)
             raise InputError(
                 f"{self.path(file)}: row {first_row + int(wrong[0]):,}: {column} is "
-                f"{REASONS[judged.codes[wrong[0]] - 1]}: {'nothing' if value is None else value!r}"
-                "; make a lake of the folder with pipelines.batch, which sets such rows aside"
+                f"{REASONS[judged.codes[wrong[0]] - 1]}: {shown}; make a lake of the folder "
+                "with pipelines.batch, which sets such rows aside"
             )
         return judged.values
 

@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 
 from celes_beam.contract import COLUMN_NAMES
 from celes_beam.errors import IntegrityError, StorageError
-from celes_beam.sales.columns import Ints, micros
+from celes_beam.sales.columns import Ints, micros, text_codes
 from celes_beam.sales.order import Order, in_order, range_codes
 from celes_beam.stores.dataset import appearing
+from celes_beam.stores.lake_reader import TEXTS
 from celes_beam.stores.parquet_writer import parquet_settings
 
 SPILL_ROWS = 524_288
@@ -123,17 +124,37 @@ def sort_part(folder: str, number: int, runs: Iterable[Run], order: Order) -> So
 
 
 def write_part(folder: str, number: int, sales: pa.RecordBatch) -> SortedPart:
-    """Write sorted sales as a part; it appears whole, under its name, or not at all."""
+    """Write sorted sales as a part; it appears whole, under its name, or not at all.
+
+    The same rows make the same bytes.
+    """
     path = Path(folder) / f"part-{number:05}.parquet"
     days_only = not np.any(micros(sales) % _MICROS_PER_DAY)
-    schema = pa.schema([field.with_nullable(False) for field in sales.schema])
-    sales = pa.RecordBatch.from_arrays(sales.columns, schema=schema)
+    columns = [
+        _sorted_dictionary(column) if name in TEXTS else column
+        for name, column in zip(sales.schema.names, sales.columns, strict=True)
+    ]
+    schema = pa.schema(
+        [pa.field(n, c.type, nullable=False) for n, c in zip(COLUMN_NAMES, columns, strict=True)]
+    )
+    sales = pa.RecordBatch.from_arrays(columns, schema=schema)
     settings = parquet_settings(COLUMN_NAMES, days_only=days_only)
     with appearing(path) as file:
         with pq.ParquetWriter(pa.PythonFile(file, "w"), schema, **settings) as writer:
             writer.write_batch(sales, ROW_GROUP_ROWS)
         size = file.tell()
     return SortedPart(number, sales.num_rows, size)
+
+
+def _sorted_dictionary(column: pa.Array) -> pa.Array:
+    """Texts as a sorted dictionary of those that are there, whatever order they came in."""
+    codes, texts = text_codes(column)
+    used = np.flatnonzero(np.bincount(codes, minlength=len(texts))).tolist()
+    names = sorted({texts[i] for i in used})
+    place = {name: i for i, name in enumerate(names)}
+    recode = np.array([place.get(text, 0) for text in texts], np.int32)
+    new = np.take(recode, codes, mode="clip") if used else np.empty(0, np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(new), pa.array(names, pa.string()))
 
 
 def _write_run(file: pa.NativeFile, path: Path, sales: pa.RecordBatch) -> Run:
