@@ -26,6 +26,7 @@ from celes_beam.contract import (
 from celes_beam.errors import IntegrityError
 from celes_beam.sales.csv_dialect import UTF8, CsvDialect, CsvHeader, transcode
 from celes_beam.sales.outcomes import all_accepted, all_malformed, nothing_read, together
+from celes_beam.sales.record_ends import find_records
 from celes_beam.sales.records import (
     Block,
     Ints,
@@ -33,7 +34,6 @@ from celes_beam.sales.records import (
     Records,
     count_lines,
     field_counts,
-    find_records,
     has_lone_return,
     has_long_line,
     keep_records,
@@ -88,7 +88,7 @@ def _decode_typed(
             return None
         rows = count_lines(data)
     else:
-        if records.any_odd or np.diff(records.ends, prepend=0).max() > MAX_RECORD_BYTES:
+        if records.ambiguous or np.diff(records.ends, prepend=0).max() > MAX_RECORD_BYTES:
             return None
         rows = len(records.ends)
     types = _guess_types(block, header)
@@ -268,23 +268,30 @@ class _Texts:
 
 def _decode_columns(columns: dict[str, pa.Array]) -> tuple[dict[str, pa.Array], Mask]:
     """Decode UTF-8, and say which rows are undecodable; those are left out."""
-    try:
-        texts = {name: array.cast(pa.string()) for name, array in columns.items()}
-    except pa.ArrowInvalid:
-        bad = np.zeros(len(columns[ID]), np.bool_)
-        for array in columns.values():
+    bad = np.zeros(len(columns[ID]), np.bool_)
+    texts = {}
+    for name, array in columns.items():
+        try:
+            texts[name] = array.cast(pa.string())
+        except pa.ArrowInvalid:
             bad |= _undecodable(array)
+    if bad.any():
         good = pa.array(~bad)
-        return {name: a.filter(good).cast(pa.string()) for name, a in columns.items()}, bad
-    return texts, np.zeros(len(columns[ID]), np.bool_)
+        texts = {name: array.filter(good).cast(pa.string()) for name, array in columns.items()}
+    return texts, bad
 
 
 def _undecodable(array: pa.Array) -> Mask:
-    # Distinct texts are few where texts go wrong: names, dates.
-    encoded = array.dictionary_encode()
-    wrong = np.array([not _decodes(text) for text in encoded.dictionary.to_pylist()] + [False])
-    codes = encoded.indices.fill_null(len(wrong) - 1)
-    bad: Mask = wrong[codes.to_numpy(zero_copy_only=False)]
+    bytes_of = np.frombuffer(array.buffers()[2], np.uint8)
+    offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset :][: len(array) + 1]
+    # What is not ASCII is little, and much of it alike.
+    places = np.flatnonzero(bytes_of > 127)
+    rows = np.unique(np.searchsorted(offsets, places, side="right") - 1)
+    rows = rows[(rows >= 0) & (rows < len(array))]
+    encoded = array.take(pa.array(rows)).dictionary_encode()
+    wrong = np.array([not _decodes(text) for text in encoded.dictionary.to_pylist()], np.bool_)
+    bad = np.zeros(len(array), np.bool_)
+    bad[rows] = wrong[encoded.indices.to_numpy()]
     return bad
 
 

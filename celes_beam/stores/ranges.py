@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from celes_beam.contract import MAX_RECORD_BYTES
 from celes_beam.errors import InputError
 from celes_beam.sales.csv_dialect import CsvDialect, CsvHeader, locate_columns, read_header
-from celes_beam.sales.records import LINE_FEED, Block, find_records
+from celes_beam.sales.record_ends import find_records
+from celes_beam.sales.records import LINE_FEED, Block
 from celes_beam.stores.files import InputFile, open_input
 from celes_beam.stores.formats import Kind, find_kind
 from celes_beam.stores.read_options import CSV, MIB, PARQUET, ReadOptions

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from celes_beam.contract import MAX_RAW_BYTES, MAX_RECORD_BYTES
-from celes_beam.sales.records import Block, Records, find_records
+from celes_beam.sales.record_ends import find_records
+from celes_beam.sales.records import Block, Records
 from celes_beam.stores.text_stream import TextStream
 
 

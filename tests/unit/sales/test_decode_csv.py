@@ -160,6 +160,14 @@ def test_a_quote_that_closes_on_a_later_line_swallows_no_row_unseen() -> None:
     assert [r[1] for r in rejected(result)] == [["malformed"]]
 
 
+def test_quotes_within_fields_are_characters() -> None:
+    inches = b'3,2024-01-31,5.50,7" pipe,"Nor\nte"\n'
+    for data in (inches.replace(b"3", b"1", 1) * 50 + GOOD, inches + GOOD + b"bad\n"):
+        result = decode(data)
+        assert result.accepted.column("categoria_de_producto")[0].as_py() == '7" pipe'
+        assert result.accepted.num_rows == result.rows - data.count(b"bad")
+
+
 def test_extra_columns_are_ignored_whatever_they_hold() -> None:
     header = read_header(
         b"a,region_de_venta,b," + HEADER.rpartition(b",")[0], CsvDialect(), {}, "v"

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celes_beam.contract import MAX_RECORD_BYTES
-from celes_beam.sales import records
+from celes_beam.sales import record_ends
+from celes_beam.sales.record_ends import find_records
 from celes_beam.sales.records import (
     Block,
     count_lines,
     field_counts,
-    find_records,
     has_lone_return,
     has_long_line,
     keep_records,
@@ -65,7 +65,7 @@ def test_a_beginning_holds_the_first_of_all_records(data: bytes, size: int) -> N
 
 @pytest.fixture
 def short_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "MAX_RECORD_BYTES", LIMIT)
+    monkeypatch.setattr(record_ends, "MAX_RECORD_BYTES", LIMIT)
 
 
 @pytest.mark.usefixtures("short_limit")
@@ -91,6 +91,15 @@ def test_many_records_with_stray_quotes_are_found_one_by_one() -> None:
     found = find_records(as_array(line * 500 + b"plain,a,b\n" * 200), COMMA, final=True)
     assert len(found.ends) == 700
     assert found.odd[:500].all()
+
+
+def test_quotes_within_fields_are_nothing_special_to_other_readers() -> None:
+    inches = b'1,7" pipe,x\n'
+    found = find_records(as_array(inches * 500 + b'"a","b",c\n'), COMMA, final=True)
+    assert found.odd.tolist() == [True] * 500 + [False]
+    assert not found.ambiguous
+    assert find_records(as_array(inches + b'"a"b\n'), COMMA, final=True).ambiguous
+    assert find_records(as_array(b"a\rb\n"), COMMA, final=True).ambiguous
 
 
 @settings(deadline=None, max_examples=300)
