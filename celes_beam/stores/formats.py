@@ -43,10 +43,14 @@ _UNDECODABLE_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Kind:
-    """What a file holds: its format, and how its bytes are compressed, if they are."""
+    """What a file holds: its format, and how its bytes are compressed, if they are.
+
+    ``head`` is the beginning of its text, as ``TextStream`` gives it; empty for Parquet.
+    """
 
     format: str
     compression: str | None
+    head: bytes = b""
 
 
 def find_kind(file: InputFile, how: ReadOptions) -> Kind:
@@ -55,7 +59,7 @@ def find_kind(file: InputFile, how: ReadOptions) -> Kind:
     Raises ``InputError`` when that is not the format asked for, or none that is known.
     """
     with TextStream(file) as stream:
-        first = stream.read_up_to(16)
+        first = stream.read_up_to(_HEAD_BYTES)
     named = _format_of_name(file.path)
     asked = None if how.format == "auto" else how.format
     compression = next((c for magic, c in _COMPRESSIONS.items() if first.startswith(magic)), None)
@@ -70,15 +74,18 @@ def find_kind(file: InputFile, how: ReadOptions) -> Kind:
             "has with --format csv or ndjson"
         )
     dialect = CsvDialect() if wanted == NDJSON else how.dialect
-    with TextStream(file, compression, dialect) as stream:
-        head = stream.read_up_to(_HEAD_BYTES)
+    head = first
+    # Opening a file in a bucket takes its time, so that is done once where it can be.
+    if compression or not dialect.keeps_bytes:
+        with TextStream(file, compression, dialect) as stream:
+            head = stream.read_up_to(_HEAD_BYTES)
     _refuse_binary(file, head, dialect)
     text = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if wanted is None:
         wanted = NDJSON if text[:1] in (b"{", b"[") else CSV
     if wanted == NDJSON:
         _refuse_json_document(file, text)
-    return Kind(wanted, compression)
+    return Kind(wanted, compression, head)
 
 
 def _format_of_name(path: str) -> str | None:

@@ -67,8 +67,7 @@ def plan_ranges(file: InputFile, how: ReadOptions) -> list[FileRange]:
             return []
         header, skip = found
     else:
-        with TextStream(file, kind.compression) as stream:
-            skip = len(BOM_UTF8) if stream.read_up_to(len(BOM_UTF8)) == BOM_UTF8 else 0
+        skip = len(BOM_UTF8) if kind.head.startswith(BOM_UTF8) else 0
     if kind.compression or not dialect.keeps_bytes:
         whole = FileRange(
             file, kind.format, 0, file.size, file.size, kind.compression, header, True, skip
@@ -88,9 +87,11 @@ def plan_ranges(file: InputFile, how: ReadOptions) -> list[FileRange]:
 
 def _find_header(file: InputFile, kind: Kind, how: ReadOptions) -> tuple[CsvHeader, int] | None:
     """Read the header: the first record that is not blank. Returns it and where it ends."""
-    with TextStream(file, kind.compression, how.dialect) as stream:
-        head = stream.read_up_to(MAX_RECORD_BYTES)
-    final = len(head) < MAX_RECORD_BYTES
+    head, final = kind.head, False
+    if b"\n" not in head.removeprefix(BOM_UTF8).strip():
+        with TextStream(file, kind.compression, how.dialect) as stream:
+            head = stream.read_up_to(MAX_RECORD_BYTES)
+        final = len(head) < MAX_RECORD_BYTES
     start = len(BOM_UTF8) if head.startswith(BOM_UTF8) else 0
     while True:
         line_end = head.find(b"\n", start)
