@@ -23,6 +23,8 @@ SORT_COLUMNS: tuple[str, ...] = (AMOUNT, DATE, ID)
 _NUMBERS = (ID, DATE, AMOUNT)
 _TEXTS = (CATEGORY, REGION)
 _WORD_BITS = 63
+_PER_COUNTER = 4
+"""Numbers that Philox makes of each value of its counter."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,20 @@ def first_rows(sales: pa.RecordBatch, order: Order, most: int) -> pa.RecordBatch
     return plain.take(pa.array(sort_indexes(plain, order)[:most]))
 
 
-def sample_keys(keys: Sequence[Ints], first_row: int, every: int) -> Ints:
-    """The keys of each row whose number is a multiple of ``every``: int64, one line a row.
+def sample_keys(keys: Sequence[Ints], first_row: int, every: int, seed: int = 0) -> Ints:
+    """The keys of one row, at random, of each block of ``every`` rows: int64, one line a row.
 
-    ``first_row`` is the number of the first row: how rows are split changes nothing.
+    ``first_row`` is the number of the first row. The choice depends on the seed and the number of
+    the block alone: how rows are split changes nothing.
     """
-    start = -first_row % every
-    return np.column_stack([key[start::every] for key in keys])
+    rows = len(keys[0])
+    first_block, blocks = first_row // every, -(-(first_row + rows) // every) - first_row // every
+    # Random, since rows may repeat with a period that has a factor in common with the block.
+    random = np.random.Philox(key=seed, counter=first_block).random_raw(blocks * _PER_COUNTER)
+    within = (random[::_PER_COUNTER] % np.uint64(every)).astype(np.int64)
+    chosen = np.arange(first_block, first_block + blocks) * every + within - first_row
+    chosen = chosen[(chosen >= 0) & (chosen < rows)]
+    return np.column_stack([np.take(key, chosen, mode="clip") for key in keys])
 
 
 def choose_bounds(sample: Ints, ranges: int) -> Ints:

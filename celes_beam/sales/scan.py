@@ -25,7 +25,7 @@ _TOPS_KEPT = 8
 class Questions:
     """What a pass is to find out beside the sums.
 
-    ``top`` is how many first rows by ``order`` to keep; one key in ``sample_every`` is sampled.
+    ``top`` is how many first rows by ``order`` to keep; one key of ``sample_every`` is sampled.
     0 is none of either.
     """
 
@@ -73,10 +73,9 @@ class Scan:
             if sum(t.num_rows for t in self._tops) > _TOPS_KEPT * asked.top:
                 self._tops = [_first_of(self._tops, asked)]
         if asked.sample_every:
-            # Small files would all be sampled at their first rows, which may be their smallest.
-            number = first_row + zlib.crc32(file.encode())
             keys = asked.order.keys(sales)
-            self._samples.append(sample_keys(keys, number, asked.sample_every))
+            seed = zlib.crc32(file.encode())
+            self._samples.append(sample_keys(keys, first_row, asked.sample_every, seed))
 
     def result(self) -> Scanned:
         """What was gathered so far."""
