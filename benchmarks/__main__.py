@@ -1,0 +1,45 @@
+"""``python -m benchmarks``: measure, print, and with ``--write`` write ``docs/benchmarks.md``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.report import machine, markdown, print_section
+from benchmarks.subjects import SUBJECTS
+
+REPORT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", choices=SUBJECTS, help="measure this alone (default: all)")
+    parser.add_argument("--rows", type=lambda text: int(float(text)), default=10_000_000)
+    parser.add_argument("--runs", type=int, default=5, help="rounds (default: %(default)s)")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    flags = parser.parse_args()
+    if flags.write and flags.only:
+        parser.error("--write writes the whole report: leave out --only")
+    console = Console()
+    about = f"{machine()}; load average {os.getloadavg()[0]:.1f} at the start"
+    console.print(about)
+    sections = []
+    for name in [flags.only] if flags.only else SUBJECTS:
+        section = SUBJECTS[name](flags.rows, flags.runs, console.print)
+        print_section(section, console)
+        sections.append(section)
+    if flags.write:
+        command = f"python -m benchmarks --rows {flags.rows} --runs {flags.runs} --write"
+        REPORT.write_text(
+            markdown(sections, command=command, rows=flags.rows, rounds=flags.runs, about=about),
+            encoding="utf-8",
+        )
+        console.print(f"written: {REPORT}")
+
+
+if __name__ == "__main__":
+    main()
