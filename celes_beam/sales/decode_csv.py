@@ -125,6 +125,9 @@ def _guess_types(block: Block, header: CsvHeader) -> dict[str, pa.DataType]:
     # pyarrow reads 0x10 as 16.
     if _may_have_hexadecimal(block):
         types[ID] = pa.string()
+    # pyarrow reads 123456789012e-146 as 102880657.51.
+    if _may_have_small_exponent(block):
+        types[AMOUNT] = pa.string()
     return types
 
 
@@ -138,6 +141,11 @@ def _may_have_hexadecimal(block: Block) -> bool:
         return False
     marks = np.flatnonzero((block.data | 0x20) == ord("x"))
     return bool((block.data[np.maximum(marks - 1, 0)] == ord("0")).any())
+
+
+def _may_have_small_exponent(block: Block) -> bool:
+    data = block.data
+    return bool((((data[:-1] | 0x20) == ord("e")) & (data[1:] == ord("-"))).any())
 
 
 def _count_blank(block: Block, ends: Ints) -> int:

@@ -41,7 +41,21 @@ def malformed(position: int, raw: bytes) -> tuple[Any, ...]:
 fields = [
     st.sampled_from([b"1", b" 7 ", b"0x10", b'"12"', b"", b"0", b"x", b"\xff", b"+3", b"12.0"]),
     st.sampled_from([b"2024-01-31", b'"2024-01-31 10:30"', b"2024-01-31T10:00:00Z", b"ayer", b""]),
-    st.sampled_from([b"5.50", b"5", b'"1.25"', b"1e2", b"5.555", b"-1", b"nan", b"NULL", b""]),
+    st.sampled_from(
+        [
+            b"5.50",
+            b"5",
+            b'"1.25"',
+            b"1e2",
+            b"500e-2",
+            b"9e-99",
+            b"5.555",
+            b"-1",
+            b"nan",
+            b"NULL",
+            b"",
+        ]
+    ),
     st.sampled_from([b"Hogar", "Electrónica".encode(), b'"a,b"', b'"a\nb"', b'"a\r\nb"', b"\xe9"]),
     st.sampled_from([b"Norte", b'"No""rte"', b'5" x', b'"a"x', b'"a" ', b"a\rb", b" ", b'"open']),
 ]
@@ -119,6 +133,19 @@ def test_only_the_empty_text_is_missing(value: bytes) -> None:
     assert rejected(result)[0][1:4] == (["unparseable"], "cantidad_de_venta", value.decode())
     named = decode(b"1,2024-01-31,1," + value + b",Norte\n")
     assert named.accepted.column("categoria_de_producto").to_pylist() == [value.decode()]
+
+
+@pytest.mark.parametrize("amount", ["123456789012e-146", "1E-113", "12345e-4"])
+def test_small_exponents_are_read_by_our_own_rules(amount: str) -> None:
+    result = decode(f"1,2024-01-31,{amount},Hogar,Norte\n".encode())
+
+    assert rejected(result)[0][1:4] == (["inexact"], "cantidad_de_venta", amount)
+
+
+def test_a_dash_after_an_e_may_stand_in_other_columns() -> None:
+    result = decode(b"1,2024-01-31,123400e-2,e-commerce,Norte\n")
+
+    assert result.accepted.to_pylist()[0]["cantidad_de_venta"] == Decimal("1234.00")
 
 
 def test_hexadecimal_ids_are_refused_though_other_columns_may_hold_such_texts() -> None:
