@@ -108,17 +108,21 @@ def _run(
 
     import apache_beam as beam  # noqa: PLC0415
 
-    from celes_beam.progress import watch  # noqa: PLC0415
-    from celes_beam.transforms.options import beam_options, is_local, runner_of  # noqa: PLC0415
+    from celes_beam.transforms.options import (  # noqa: PLC0415
+        beam_options,
+        is_local,
+        run_to_end,
+        runner_of,
+    )
 
     beam_flags = beam_options(beam_argv, our_flags)
+    runner = runner_of(beam_flags)
     work = found.bytes * (_PASSES_WHEN_SORTED if options.write_sorted else 1)
     started = time.perf_counter()
     with options.target.work_folder() as folder:
-        pipeline = beam.Pipeline(runner=runner_of(beam_flags), options=beam_flags)
+        pipeline = beam.Pipeline(runner=runner, options=beam_flags)
         build(pipeline, options, found, folder, threads=0 if is_local(beam_flags) else 1)
-        with watch(options.run_id, work, mode=progress):
-            pipeline.run().wait_until_finish()
+        run_to_end(pipeline, beam_flags, run_id=options.run_id, total=work, progress=progress)
         result = options.target.publish(folder, with_sorted=options.write_sorted)
     return AggregateSummary(
         result, options, len(found.files), found.bytes, time.perf_counter() - started

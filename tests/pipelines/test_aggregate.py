@@ -22,6 +22,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from celes_beam.aggregate_flags import add_aggregate_flags
 from celes_beam.aggregate_options import AggregateOptions, aggregate_options
+from celes_beam.command_line import explain
 from celes_beam.contract import AMOUNT, CATEGORY, COLUMN_NAMES, DATE, ID, REGION, SCHEMA
 from celes_beam.errors import (
     ColumnError,
@@ -368,6 +369,28 @@ def test_the_summary_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture
     printed = capsys.readouterr().out
     for text in (*ODD, "Región 3%", "Mean by region", "… and 5 more"):
         assert text in printed
+
+
+def test_what_a_worker_refuses_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "v.parquet").write_text("no Parquet")
+    flags = ["-i", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "pipelines.aggregate", *flags]
+
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1), ended.stderr
+    assert "v.parquet cannot be read as Parquet" in ended.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_runner_beside_us_tells_what_a_worker_refused(tmp_path: Path, runner: list[str]) -> None:
+    (tmp_path / "v.parquet").write_text("no Parquet")
+
+    with pytest.raises(Exception, match=r"v\.parquet cannot be read as Parquet") as raised:
+        run(["-i", str(tmp_path), *QUIET, *runner])
+
+    assert explain(raised.value)[1] == 2
 
 
 def test_wrong_usage_is_one_line_and_help_is_quick(tmp_path: Path) -> None:
