@@ -76,7 +76,7 @@ class Reason(StrEnum):
     """Why a row was not accepted; a closed set."""
 
     MALFORMED = "malformed"
-    """Wrong number of fields, text after a closing quote, not JSON, undecodable bytes, or too long."""
+    """Wrong number of fields, text after a closing quote, not JSON, undecodable, or too long."""
     MISSING = "missing"
     """A value is absent, null or blank."""
     UNPARSEABLE = "unparseable"
