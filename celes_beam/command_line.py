@@ -9,12 +9,14 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import ExitStack, contextmanager, redirect_stderr
 
 from celes_beam import errors
 from celes_beam.errors import CelesError
 
 _LOGGER = logging.getLogger(__name__)
+_commands: list[ExitStack] = []
+"""What the command that is running has to undo when it ends."""
 _INTERRUPTED = 130
 _BEAM_SUFFIX = re.compile(r"\s*\[while running [^\]]*\]")
 _OUR_ERROR_IN_TEXT = re.compile(r"celes_beam\.errors\.(\w+): ([^\n]+)")
@@ -29,23 +31,25 @@ def run_command(program: str, command: Callable[[Sequence[str]], int], argv: Seq
     logging.getLogger("celes_beam").setLevel(logging.INFO)
     if not _shows_tracebacks():
         threading.excepthook = _log_thread_failure
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(_is_not_of_prism)
-    try:
-        return command(argv)
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted; it is safe to run it again", file=sys.stderr)
-        return _INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away; a second complaint at exit would be noise.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:
-        message, code = explain(error)
-        if _shows_tracebacks():
-            logging.getLogger("celes_beam").exception("%s", message)
-        print(f"{program}: {message}", file=sys.stderr)
-        return code
+    stderr = sys.stderr
+    with ExitStack() as ending:
+        _commands.append(ending)
+        ending.callback(_commands.remove, ending)
+        try:
+            return command(argv)
+        except KeyboardInterrupt:
+            print(f"{program}: interrupted; it is safe to run it again", file=stderr)
+            return _INTERRUPTED
+        except BrokenPipeError:
+            # The reader of our output went away; a second complaint at exit would be noise.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except Exception as error:
+            message, code = explain(error)
+            if _shows_tracebacks():
+                logging.getLogger("celes_beam").exception("%s", message)
+            print(f"{program}: {message}", file=stderr)
+            return code
 
 
 @contextmanager
@@ -53,27 +57,29 @@ def worker_output_held() -> Iterator[None]:
     """Hold what workers of this process print, and show it only when the error is not ours.
 
     Of the log only our own lines pass. Beam logs and prints the traceback of everything that a
-    worker raises, once for each wrapping: of an unreadable input as well as of a defect.
+    worker raises, once for each wrapping: of an unreadable input as well as of a defect. Some
+    comes late, from threads that outlive the pipeline, so after an error of ours it is held until
+    the command ends.
     """
     if _shows_tracebacks():
         yield
         return
     held = io.StringIO()
-    handlers = logging.getLogger().handlers[:]
-    try:
-        for handler in handlers:
+    with ExitStack() as holding:
+        for handler in logging.getLogger().handlers:
             handler.addFilter(_is_ours)
-        with redirect_stderr(held):
+            holding.callback(handler.removeFilter, _is_ours)
+        stderr = sys.stderr
+        holding.enter_context(redirect_stderr(held))
+        try:
             yield
-    except BaseException as error:
-        if not _ours(error):
-            sys.stderr.write(held.getvalue())
-        raise
-    else:
-        sys.stderr.write(held.getvalue())
-    finally:
-        for handler in handlers:
-            handler.removeFilter(_is_ours)
+        except BaseException as error:
+            if not _ours(error):
+                stderr.write(held.getvalue())
+            elif _commands:
+                _commands[-1].push(holding.pop_all())
+            raise
+        stderr.write(held.getvalue())
 
 
 def explain(error: BaseException) -> tuple[str, int]:
@@ -112,11 +118,6 @@ def _ours(error: BaseException) -> CelesError | None:
 
 def _shows_tracebacks() -> bool:
     return bool(os.environ.get("CELES_TRACEBACK"))
-
-
-def _is_not_of_prism(record: logging.LogRecord) -> bool:
-    """Prism tells of a failure at length, also after the pipeline has told of it."""
-    return record.name != "PrismRunner"
 
 
 def _is_ours(record: logging.LogRecord) -> bool:

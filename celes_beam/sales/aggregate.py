@@ -9,11 +9,12 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 
-from celes_beam.contract import AMOUNT_SCALE, CATEGORY, REGION, mean
+from celes_beam.contract import AMOUNT_SCALE, CATEGORY, MAX_CENTS, REGION, mean
 from celes_beam.sales.columns import Codes, Ints, cents, text_codes
 
 _EXACT_IN_FLOAT = 2**53
 _LOW_BITS = 26
+_ROWS_IN_INT64 = 2**63 // MAX_CENTS
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ def merge_sums(parts: Iterable[Sums]) -> Sums:
 
 
 def _sum_by(codes: Codes, texts: list[str], values: Ints) -> dict[str, Share]:
+    if len(texts) == 1 and 0 < len(values) < _ROWS_IN_INT64:
+        return {texts[0]: Share(len(values), int(values.sum()))}
     rows = np.bincount(codes, minlength=len(texts))
     sums = group_sums(codes, len(texts), values)
     return {

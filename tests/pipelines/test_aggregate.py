@@ -371,10 +371,10 @@ def test_the_summary_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture
         assert text in printed
 
 
-def test_what_a_worker_refuses_is_one_line(tmp_path: Path) -> None:
+def test_what_a_worker_refuses_is_one_line(tmp_path: Path, runner: list[str]) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "v.parquet").write_text("no Parquet")
-    flags = ["-i", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    flags = ["-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), *runner]
     command = [sys.executable, "-m", "pipelines.aggregate", *flags]
 
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
