@@ -13,7 +13,7 @@ from celes_beam.sales.order import Order
 from celes_beam.sales.scan import Questions
 from celes_beam.stores.result_folder import ResultFolder
 from celes_beam.stores.results import SORTED, Result
-from celes_beam.summary import print_aggregates, print_next_steps, print_top, write_json
+from celes_beam.summary import print_aggregates, print_top, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -122,8 +122,8 @@ class AggregateSummary:
             print_top(console, result.top, f"First rows by {order.column}, {direction}")
         output = self.options.target.output
         if output is None:
-            print_next_steps(console, ["add --output FOLDER to keep the result"])
+            console.print("Next: add --output FOLDER to keep the result")
             return
         console.print(f"\nResult: [bold]{escape(output)}[/]", soft_wrap=True)
         if self.options.write_sorted:
-            print_next_steps(console, [f"read the rows in order from {output}/{SORTED}/"])
+            console.print(f"Next: read the rows in order from {output}/{SORTED}/")

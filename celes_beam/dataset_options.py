@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celes_beam.config import Config, config_from_flags
 from celes_beam.errors import ConfigError
 from celes_beam.stores.dataset_target import DatasetTarget
-from celes_beam.summary import write_json
+from celes_beam.summary import print_next_steps, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,6 +100,5 @@ class DatasetSummary:
         facts.add_row("speed", f"{self.rows / max(self.seconds, 1e-9):,.0f} rows/s")
         console.print(facts)
         console.print(f"\nData set: [bold]{self.output}[/]", soft_wrap=True)
-        console.print("Next:")
-        next_step = f"  python -m pipelines.batch --input {self.output} --output ./lake"
-        console.print(next_step, soft_wrap=True, highlight=False, markup=False)
+        source = shlex.quote(self.output)
+        print_next_steps(console, [f"python -m pipelines.batch --input {source} --output ./lake"])

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -93,7 +97,12 @@ class RunSummary:
         if run.rows_rejected:
             self._print_rejected(console)
         console.print(f"\nLake: [bold]{escape(self.lake)}[/]  (run {run.run_id})", soft_wrap=True)
-        print_next_steps(console, self._next_steps())
+        lake = shlex.quote(self.lake)
+        verify = f"celes-beam lake verify {lake}"
+        print_next_steps(console, [verify, f"python -m pipelines.aggregate --input {lake}"])
+        if run.rows_rejected:
+            where = f"{self.lake}/_rejected/{run.run_id}/"
+            console.print(f"  look at the rejected rows in {escape(where)}", soft_wrap=True)
 
     def _print_rejected(self, console: Console) -> None:
         from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
@@ -108,13 +117,6 @@ class RunSummary:
             shown = "\n".join(escape(describe_example(e)) for e in examples)
             table.add_row(reason, f"{rows:,}", shown)
         console.print(table)
-
-    def _next_steps(self) -> list[str]:
-        lake = self.lake
-        steps = [f"celes-beam lake verify {lake}", f"python -m pipelines.aggregate --input {lake}"]
-        if self.manifest.rows_rejected:
-            steps.append(f"look at the rejected rows in {lake}/_rejected/{self.manifest.run_id}/")
-        return steps
 
 
 def print_aggregates(
@@ -168,11 +170,21 @@ def print_top(console: Console, sales: Sequence[TopSale], title: str) -> None:
         console.print(f"… and {len(sales) - _TOP_SHOWN:,} more", highlight=False)
 
 
-def print_next_steps(console: Console, steps: Sequence[str]) -> None:
-    """Print what can be done next, a line each, to be copied."""
+def print_next_steps(console: Console, commands: Sequence[str]) -> None:
+    """Print what can be run next, a line each, so that it can be copied as it stands."""
     console.print("Next:")
-    for line in steps:
-        console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+    for command in commands:
+        console.print(f"  {_reachable(command)}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _reachable(command: str) -> str:
+    """Name the program of a command by its path, unless the shell finds that very one by name."""
+    program, _, arguments = command.partition(" ")
+    folder = Path(sys.executable).parent
+    found = shutil.which(program)
+    if found is None or Path(found).parent != folder:
+        program = os.path.relpath(folder / program)
+    return f"{program} {arguments}"
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,19 @@ def test_people_see_counts_aggregates_rejects_and_what_is_next() -> None:
         assert part in text
     assert "celes-beam lake verify ./lake" in text
     assert "./lake/_rejected/night-1/" in text
+
+
+def test_next_steps_can_be_copied_where_the_shell_does_not_find_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    summary = RunSummary(MANIFEST, "./my lake", 2.0, "committed")
+    here = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", str(here))
+    assert "  celes-beam lake verify './my lake'\n" in shown(summary)
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(here.parent)
+    assert f"  {here.name}/celes-beam lake verify './my lake'\n" in shown(summary)
 
 
 def test_a_run_that_was_done_before_says_so() -> None:
