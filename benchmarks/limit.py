@@ -36,7 +36,7 @@ def write_lake(rows: int, folder: Path) -> None:
         threads = [
             pool.submit(_write_batches, generator, firsts, folder, n) for n in range(THREADS)
         ]
-    sums = sum(thread.result() for thread in threads)
+    sums = np.sum([thread.result() for thread in threads], axis=0)
     if sums[0].sum() != rows:
         raise ValueError(f"{sums[0].sum():,} rows were written of {rows:,}")
 

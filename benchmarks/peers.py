@@ -28,6 +28,8 @@ Work = Callable[[], None]
 
 def limit(rows: int, folder: Path) -> Work:
     """The script written by hand."""
+    import pandas  # noqa: F401, PLC0415 - pyarrow does, when it first sees a numpy array
+
     from benchmarks.limit import write_lake  # noqa: PLC0415
 
     return lambda: write_lake(rows, folder)
@@ -41,7 +43,7 @@ def polars_rows(rows: int, folder: Path) -> Work:
         generator = _generator(rows)
         with ThreadPoolExecutor(2) as pool:
             parts = pool.map(lambda first: _batch(generator, first), _firsts(rows))
-        _sink(pl.from_arrow(pa.Table.from_batches(parts)).lazy(), folder)
+        _sink(pl.LazyFrame(pa.Table.from_batches(parts)), folder)
 
     return work
 
