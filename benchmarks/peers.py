@@ -43,7 +43,9 @@ def polars_rows(rows: int, folder: Path) -> Work:
         generator = _generator(rows)
         with ThreadPoolExecutor(2) as pool:
             parts = pool.map(lambda first: _batch(generator, first), _firsts(rows))
-        _sink(pl.LazyFrame(pa.Table.from_batches(parts)), folder)
+        # LazyFrame(table) would first copy all rows into one chunk.
+        frame: Any = pl.from_arrow(pa.Table.from_batches(parts))
+        _sink(frame.lazy(), folder)
 
     return work
 
