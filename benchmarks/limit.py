@@ -19,7 +19,7 @@ from celes_beam.config import load_config
 from celes_beam.contract import AMOUNT, CATEGORY, DATE, ID, MAX_CENTS, REGION, Rules
 from celes_beam.sales.columns import cents_view, int64_view, small_decimal_array, timestamp_array
 from celes_beam.sales.generate import Generator
-from celes_beam.stores.parquet_writer import parquet_settings
+from celes_beam.stores.lake.parquet_writer import parquet_settings
 
 THREADS = 2
 BATCH_ROWS = 131_072

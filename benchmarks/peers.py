@@ -16,7 +16,7 @@ import pyarrow as pa
 from celes_beam.config import load_config
 from celes_beam.contract import AMOUNT, CATEGORY, COLUMN_NAMES, DATE, ID, REGION
 from celes_beam.sales.generate import Generator
-from celes_beam.stores.parquet_writer import parquet_settings
+from celes_beam.stores.lake.parquet_writer import parquet_settings
 
 BATCH_ROWS = 131_072
 LARGE_BATCH_ROWS = 1_000_000

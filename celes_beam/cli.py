@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from celes_beam import __version__
-from celes_beam.command_line import run_command
+from celes_beam.commands.command_line import run_command
+from celes_beam.commands.flags import FlagParser
 from celes_beam.commands.lake import add_lake_commands
-from celes_beam.flags import FlagParser
 
 PROGRAM = "celes-beam"
 

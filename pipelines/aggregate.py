@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celes_beam.aggregate_flags import add_aggregate_flags
-from celes_beam.command_line import run_command
-from celes_beam.flags import flag_parser, known_flags, parse_flags
+from celes_beam.commands.aggregate_flags import add_aggregate_flags
+from celes_beam.commands.command_line import run_command
+from celes_beam.commands.flags import flag_parser, known_flags, parse_flags
 
 # Beam takes a second to import, and the rest half of one: only once the flags are right.
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from celes_beam.aggregate_options import AggregateOptions, AggregateSummary
-    from celes_beam.stores.lake_input import LakeInput
+    from celes_beam.commands.aggregate_options import AggregateOptions, AggregateSummary
+    from celes_beam.stores.lake.lake_input import LakeInput
 
 PROGRAM = "pipelines.aggregate"
 DESCRIPTION = (
@@ -49,8 +49,8 @@ def build(
     """
     import apache_beam as beam  # noqa: PLC0415
 
-    from celes_beam.stores.result_folder import RESULT  # noqa: PLC0415
-    from celes_beam.stores.results import SORTED  # noqa: PLC0415
+    from celes_beam.stores.results.result_folder import RESULT  # noqa: PLC0415
+    from celes_beam.stores.results.results import SORTED  # noqa: PLC0415
     from celes_beam.transforms.aggregate import PlanPieces, ScanSales  # noqa: PLC0415
     from celes_beam.transforms.results import WriteResult  # noqa: PLC0415
     from celes_beam.transforms.sort import SortSales  # noqa: PLC0415
@@ -88,7 +88,7 @@ def run(argv: Sequence[str] | None = None) -> AggregateSummary:
     parser = flag_parser(PROGRAM, DESCRIPTION, add_aggregate_flags)
     flags, beam_argv = parse_flags(parser, sys.argv[1:] if argv is None else argv)
 
-    from celes_beam.aggregate_options import aggregate_options  # noqa: PLC0415
+    from celes_beam.commands.aggregate_options import aggregate_options  # noqa: PLC0415
 
     options = aggregate_options(flags)
     summary = _run(options, beam_argv, known_flags(parser), progress=flags.progress)
@@ -100,8 +100,8 @@ def run(argv: Sequence[str] | None = None) -> AggregateSummary:
 def _run(
     options: AggregateOptions, beam_argv: Sequence[str], our_flags: Sequence[str], *, progress: str
 ) -> AggregateSummary:
-    from celes_beam.aggregate_options import AggregateSummary  # noqa: PLC0415
-    from celes_beam.stores.lake_input import open_input  # noqa: PLC0415
+    from celes_beam.commands.aggregate_options import AggregateSummary  # noqa: PLC0415
+    from celes_beam.stores.lake.lake_input import open_input  # noqa: PLC0415
 
     found = open_input(options.input, options.started, options.headers)
     options.target.check(options.input, overwrite=options.overwrite)
@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def command(arguments: Sequence[str]) -> int:
         summary = run(arguments)
-        from celes_beam.summary import console_for  # noqa: PLC0415
+        from celes_beam.commands.summary import console_for  # noqa: PLC0415
 
         summary.print(console_for(sys.stdout))
         return 0

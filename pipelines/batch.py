@@ -13,8 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from celes_beam.command_line import run_command
-from celes_beam.flags import (
+from celes_beam.commands.command_line import run_command
+from celes_beam.commands.flags import (
     add_batch_flags,
     add_format_flags,
     add_run_flags,
@@ -28,11 +28,11 @@ from celes_beam.flags import (
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from celes_beam.batch_options import BatchOptions
-    from celes_beam.stores.files import InputFile
-    from celes_beam.stores.lake import Lake
-    from celes_beam.stores.manifest import Manifest
-    from celes_beam.summary import RunSummary
+    from celes_beam.commands.batch_options import BatchOptions
+    from celes_beam.commands.summary import RunSummary
+    from celes_beam.stores.inputs.files import InputFile
+    from celes_beam.stores.lake.lake import Lake
+    from celes_beam.stores.lake.manifest import Manifest
 
 PROGRAM = "pipelines.batch"
 DESCRIPTION = (
@@ -57,7 +57,7 @@ def build(
     """
     import apache_beam as beam  # noqa: PLC0415
 
-    from celes_beam.stores.sources import GeneratedSales, SalesFiles  # noqa: PLC0415
+    from celes_beam.stores.inputs.sources import GeneratedSales, SalesFiles  # noqa: PLC0415
     from celes_beam.transforms.commit import CommitLake  # noqa: PLC0415
     from celes_beam.transforms.stage import StageSales  # noqa: PLC0415
 
@@ -91,7 +91,7 @@ def run(argv: Sequence[str] | None = None) -> RunSummary:
     )
     flags, beam_argv = parse_flags(parser, sys.argv[1:] if argv is None else argv)
 
-    from celes_beam.batch_options import batch_options  # noqa: PLC0415
+    from celes_beam.commands.batch_options import batch_options  # noqa: PLC0415
 
     options = batch_options(flags)
     summary = _run(options, beam_argv, known_flags(parser), progress=flags.progress)
@@ -106,13 +106,13 @@ def _run(
     import apache_beam as beam  # noqa: PLC0415
     import msgspec  # noqa: PLC0415
 
+    from celes_beam.commands.summary import RunSummary  # noqa: PLC0415
     from celes_beam.errors import IntegrityError  # noqa: PLC0415
-    from celes_beam.stores.commit import conflict  # noqa: PLC0415
-    from celes_beam.stores.files import list_inputs  # noqa: PLC0415
-    from celes_beam.stores.ingest import draft_manifest  # noqa: PLC0415
-    from celes_beam.stores.lake import Lake  # noqa: PLC0415
-    from celes_beam.stores.manifest import Generated  # noqa: PLC0415
-    from celes_beam.summary import RunSummary  # noqa: PLC0415
+    from celes_beam.stores.inputs.files import list_inputs  # noqa: PLC0415
+    from celes_beam.stores.lake.commit import conflict  # noqa: PLC0415
+    from celes_beam.stores.lake.ingest import draft_manifest  # noqa: PLC0415
+    from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
+    from celes_beam.stores.lake.manifest import Generated  # noqa: PLC0415
     from celes_beam.transforms.options import (  # noqa: PLC0415
         beam_options,
         is_local,
@@ -176,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def command(arguments: Sequence[str]) -> int:
         summary = run(arguments)
-        from celes_beam.summary import console_for  # noqa: PLC0415
+        from celes_beam.commands.summary import console_for  # noqa: PLC0415
 
         summary.print(console_for(sys.stdout))
         return 0

@@ -13,9 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from celes_beam.command_line import run_command
-from celes_beam.errors import ConfigError
-from celes_beam.flags import (
+from celes_beam.commands.command_line import run_command
+from celes_beam.commands.flags import (
     add_report_flags,
     add_sales_flags,
     flag_parser,
@@ -23,13 +22,14 @@ from celes_beam.flags import (
     parse_flags,
     positive_int,
 )
+from celes_beam.errors import ConfigError
 
 # Beam takes a second to import, and the rest half of one: only once the flags are right.
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from celes_beam.dataset_options import DatasetOptions, DatasetSummary
-    from celes_beam.stores.dataset import Shard
+    from celes_beam.commands.dataset_options import DatasetOptions, DatasetSummary
+    from celes_beam.stores.datasets.dataset import Shard
 
 PROGRAM = "pipelines.generate"
 DESCRIPTION = (
@@ -121,7 +121,7 @@ def run(argv: Sequence[str] | None = None) -> DatasetSummary:
     parser = flag_parser(PROGRAM, DESCRIPTION, add_dataset_flags, add_sales_flags)
     flags, beam_argv = parse_flags(parser, sys.argv[1:] if argv is None else argv)
 
-    from celes_beam.dataset_options import dataset_options  # noqa: PLC0415
+    from celes_beam.commands.dataset_options import dataset_options  # noqa: PLC0415
 
     options = dataset_options(flags)
     options.target.check(overwrite=options.overwrite)
@@ -136,9 +136,9 @@ def _run(
 ) -> DatasetSummary:
     import apache_beam as beam  # noqa: PLC0415
 
-    from celes_beam.dataset_options import DatasetSummary  # noqa: PLC0415
-    from celes_beam.stores.dataset import total_planted  # noqa: PLC0415
-    from celes_beam.stores.dataset_target import read_report  # noqa: PLC0415
+    from celes_beam.commands.dataset_options import DatasetSummary  # noqa: PLC0415
+    from celes_beam.stores.datasets.dataset import total_planted  # noqa: PLC0415
+    from celes_beam.stores.datasets.dataset_target import read_report  # noqa: PLC0415
     from celes_beam.transforms.options import (  # noqa: PLC0415
         beam_options,
         is_local,
@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def command(arguments: Sequence[str]) -> int:
         summary = run(arguments)
-        from celes_beam.summary import console_for  # noqa: PLC0415
+        from celes_beam.commands.summary import console_for  # noqa: PLC0415
 
         summary.print(console_for(sys.stdout))
         return 0

@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from celes_beam.contract import AMOUNT, CATEGORY, COLUMN_NAMES, DATE, REGION, SCHEMA
 from celes_beam.sales.rejected import all_accepted
-from celes_beam.stores.ingest import RejectedLimit, commit_staged, draft_manifest
-from celes_beam.stores.lake import Lake
-from celes_beam.stores.parquet_writer import Layout
-from celes_beam.stores.staging import StagingWriter
+from celes_beam.stores.lake.ingest import RejectedLimit, commit_staged, draft_manifest
+from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.parquet_writer import Layout
+from celes_beam.stores.lake.staging import StagingWriter
 from tests.sales import RULES
 
 Row = tuple[int, datetime, Decimal, str, str]

@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from celes_beam.contract import REGION, REJECTED_SCHEMA
-from celes_beam.stores.commit import now
-from celes_beam.stores.lake import Lake
-from celes_beam.stores.manifest import REJECTED_FILE, STAGED, DataFile, Manifest, RejectedFile
-from celes_beam.stores.measure import checksum, content
-from celes_beam.stores.parquet_writer import parquet_settings
+from celes_beam.stores.lake.commit import now
+from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.manifest import REJECTED_FILE, STAGED, DataFile, Manifest, RejectedFile
+from celes_beam.stores.lake.measure import checksum, content
+from celes_beam.stores.lake.parquet_writer import parquet_settings
 from tests.sales import sales_batch
 
 Sale = tuple[str, str, int]

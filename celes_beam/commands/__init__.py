@@ -1,1 +1,1 @@
-"""The subcommands of ``celes-beam``, one module each."""
+"""What a command line asks for and answers: flags, options, progress, summaries, errors."""

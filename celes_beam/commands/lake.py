@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from celes_beam.errors import LakeConflictError, UsageError
 
 if TYPE_CHECKING:
-    from celes_beam.stores.commit import Commits
-    from celes_beam.stores.history import Step
-    from celes_beam.stores.lake import Lake
-    from celes_beam.stores.manifest import Manifest
+    from celes_beam.stores.lake.commit import Commits
+    from celes_beam.stores.lake.history import Step
+    from celes_beam.stores.lake.lake import Lake
+    from celes_beam.stores.lake.manifest import Manifest
 
 _BYTES_PER_MB = 1_000_000
 _BYTES_PER_FILE_MB = 2**20
@@ -54,7 +54,7 @@ def add_lake_commands(groups: argparse._SubParsersAction[Any]) -> None:
 
 
 def _ls(flags: argparse.Namespace) -> int:
-    from celes_beam.stores.history import history  # noqa: PLC0415
+    from celes_beam.stores.lake.history import history  # noqa: PLC0415
 
     _, commits = _open(flags.root)
     steps = history(commits)
@@ -89,9 +89,9 @@ def _ls(flags: argparse.Namespace) -> int:
 
 
 def _show(flags: argparse.Namespace) -> int:
-    from celes_beam.stores.commit import COMMITS  # noqa: PLC0415
-    from celes_beam.stores.history import history  # noqa: PLC0415
-    from celes_beam.stores.manifest import encode  # noqa: PLC0415
+    from celes_beam.stores.lake.commit import COMMITS  # noqa: PLC0415
+    from celes_beam.stores.lake.history import history  # noqa: PLC0415
+    from celes_beam.stores.lake.manifest import encode  # noqa: PLC0415
 
     if Path(flags.run_id, COMMITS).is_dir() and not Path(flags.root, COMMITS).is_dir():
         raise UsageError(
@@ -110,7 +110,7 @@ def _show(flags: argparse.Namespace) -> int:
 
 
 def _verify(flags: argparse.Namespace) -> int:
-    from celes_beam.stores.verify import verify  # noqa: PLC0415
+    from celes_beam.stores.lake.verify import verify  # noqa: PLC0415
 
     lake, _ = _open(flags.root)
     found = verify(lake)
@@ -142,7 +142,7 @@ def _verify(flags: argparse.Namespace) -> int:
 
 
 def _compact(flags: argparse.Namespace) -> int:
-    from celes_beam.stores.compact import compact  # noqa: PLC0415
+    from celes_beam.stores.lake.compact import compact  # noqa: PLC0415
 
     lake, _ = _open(flags.root)
     if not flags.target_file_mb > 0:
@@ -168,7 +168,7 @@ def _compact(flags: argparse.Namespace) -> int:
 
 
 def _history(flags: argparse.Namespace) -> int:
-    from celes_beam.stores.history import history  # noqa: PLC0415
+    from celes_beam.stores.lake.history import history  # noqa: PLC0415
 
     _, commits = _open(flags.root)
     steps = history(commits)
@@ -192,7 +192,7 @@ def _history(flags: argparse.Namespace) -> int:
 
 
 def _open(root: str) -> tuple[Lake, Commits]:
-    from celes_beam.stores.lake import Lake  # noqa: PLC0415
+    from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
 
     lake = Lake.open(root)
     commits = lake.commits()
@@ -205,7 +205,7 @@ def _open(root: str) -> tuple[Lake, Commits]:
 
 
 def _no_such_run(run_id: str, root: str, commits: Commits) -> Exception:
-    from celes_beam.stores.commit import conflict  # noqa: PLC0415
+    from celes_beam.stores.lake.commit import conflict  # noqa: PLC0415
 
     if run_id in commits.superseded:
         return LakeConflictError(str(conflict(commits.superseded[run_id])))
@@ -246,7 +246,7 @@ def _print_run(step: Step) -> None:
         ]
         _print_table("Files", "path >rows >MB >total dates", files)
     if run.rejected_examples:
-        from celes_beam.stores.ingest import describe_example  # noqa: PLC0415
+        from celes_beam.stores.lake.ingest import describe_example  # noqa: PLC0415
 
         print("Rejected rows, examples")
         for example in run.rejected_examples:

@@ -1,1 +1,1 @@
-"""Where data rests: input files, the lake and its rejected rows. No Beam."""
+"""Where data rests: input files, the lake, results, data sets. No Beam."""

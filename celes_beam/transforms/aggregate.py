@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.utils.windowed_value import WindowedValue
 
-from celes_beam.progress import meter
+from celes_beam.commands.progress import meter
 from celes_beam.sales.scan import Questions, Scan, Scanned, merge_scanned
-from celes_beam.stores.lake_reader import LakeFile, LakeReader, Piece
+from celes_beam.stores.lake.lake_reader import LakeFile, LakeReader, Piece
 from celes_beam.transforms import metrics
 from celes_beam.transforms.pool import check_threads, in_global_window, share_out
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from celes_beam.stores.ingest import RejectedLimit, commit_staged
-from celes_beam.stores.lake import Lake
-from celes_beam.stores.manifest import Manifest
-from celes_beam.stores.staging import Staged
+from celes_beam.stores.lake.ingest import RejectedLimit, commit_staged
+from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.manifest import Manifest
+from celes_beam.stores.lake.staging import Staged
 from celes_beam.transforms.stage import MergeStagedFn
 
 

@@ -11,10 +11,10 @@ from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, 
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
-from celes_beam.command_line import worker_output_held
+from celes_beam.commands.command_line import worker_output_held
+from celes_beam.commands.flags import FlagParser
+from celes_beam.commands.progress import watch
 from celes_beam.errors import ConfigError
-from celes_beam.flags import FlagParser
-from celes_beam.progress import watch
 
 _LOCAL_RUNNERS = {"", "directrunner", "fnapirunner"}
 

@@ -10,8 +10,8 @@ import apache_beam as beam
 
 from celes_beam.errors import IntegrityError
 from celes_beam.sales.scan import Scanned
-from celes_beam.stores.results import make_result, write_result
-from celes_beam.stores.sorted_parts import SortedPart
+from celes_beam.stores.results.results import make_result, write_result
+from celes_beam.stores.results.sorted_parts import SortedPart
 
 
 @dataclass(eq=False)

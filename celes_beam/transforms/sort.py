@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.utils.windowed_value import WindowedValue
 
+from celes_beam.commands.progress import meter
 from celes_beam.contract import COLUMN_NAMES
 from celes_beam.errors import ConfigError
-from celes_beam.progress import meter
 from celes_beam.sales.columns import Ints
 from celes_beam.sales.order import Order, choose_bounds
 from celes_beam.sales.scan import Scanned
-from celes_beam.stores.lake_reader import LakeReader, Piece
-from celes_beam.stores.sorted_parts import Run, SortedPart, SpillWriter, sort_part
+from celes_beam.stores.lake.lake_reader import LakeReader, Piece
+from celes_beam.stores.results.sorted_parts import Run, SortedPart, SpillWriter, sort_part
 from celes_beam.transforms.pool import check_threads, in_global_window, share_out
 
 

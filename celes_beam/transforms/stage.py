@@ -9,11 +9,11 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.utils.windowed_value import WindowedValue
 
+from celes_beam.commands.progress import meter
 from celes_beam.errors import ConfigError
-from celes_beam.progress import meter
-from celes_beam.stores.parquet_writer import Layout
-from celes_beam.stores.sources import Source
-from celes_beam.stores.staging import Staged, StagingWriter, merge_staged
+from celes_beam.stores.inputs.sources import Source
+from celes_beam.stores.lake.parquet_writer import Layout
+from celes_beam.stores.lake.staging import Staged, StagingWriter, merge_staged
 from celes_beam.transforms import metrics
 from celes_beam.transforms.pool import check_threads, in_global_window, share_out
 

@@ -11,12 +11,12 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
+from celes_beam.commands.progress import meter
 from celes_beam.config import Config
 from celes_beam.errors import ConfigError
-from celes_beam.progress import meter
 from celes_beam.sales.generate import Generator
-from celes_beam.stores.dataset import Format, Shard, ShardWritten, write_shard
-from celes_beam.stores.dataset_target import write_report
+from celes_beam.stores.datasets.dataset import Format, Shard, ShardWritten, write_shard
+from celes_beam.stores.datasets.dataset_target import write_report
 
 
 @dataclass(eq=False)

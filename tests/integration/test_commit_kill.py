@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 from celes_beam.errors import LakeConflictError
-from celes_beam.stores import lake as lake_module
-from celes_beam.stores.compact import compact
-from celes_beam.stores.lake import Lake
-from celes_beam.stores.verify import verify
+from celes_beam.stores.lake import lake as lake_module
+from celes_beam.stores.lake.compact import compact
+from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.verify import verify
 from tests.lakes import Sale, commit_sales, draft, reject, visible_sales
 
 REPOSITORY = Path(__file__).parents[2]

@@ -19,10 +19,10 @@ import pytest
 
 from celes_beam.contract import COLUMN_NAMES
 from celes_beam.errors import InputError, StorageError
-from celes_beam.stores import gcs_files
-from celes_beam.stores.files import list_inputs
-from celes_beam.stores.ranges import plan_ranges
-from celes_beam.stores.read import ReadOptions, read_range
+from celes_beam.stores.inputs import gcs_files
+from celes_beam.stores.inputs.files import list_inputs
+from celes_beam.stores.inputs.ranges import plan_ranges
+from celes_beam.stores.inputs.read import ReadOptions, read_range
 from tests.sales import RULES
 from tests.tools import need_tool
 

@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from celes_beam.aggregate_flags import add_aggregate_flags
-from celes_beam.aggregate_options import AggregateOptions, aggregate_options
-from celes_beam.command_line import explain
+from celes_beam.commands.aggregate_flags import add_aggregate_flags
+from celes_beam.commands.aggregate_options import AggregateOptions, aggregate_options
+from celes_beam.commands.command_line import explain
+from celes_beam.commands.flags import flag_parser
 from celes_beam.contract import AMOUNT, CATEGORY, COLUMN_NAMES, DATE, ID, REGION, SCHEMA
 from celes_beam.errors import (
     ColumnError,
@@ -33,11 +34,10 @@ from celes_beam.errors import (
     StorageError,
     UsageError,
 )
-from celes_beam.flags import flag_parser
-from celes_beam.stores import lake_reader
-from celes_beam.stores.lake import Lake
-from celes_beam.stores.lake_input import open_input
-from celes_beam.stores.results import Result
+from celes_beam.stores.lake import lake_reader
+from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.lake_input import open_input
+from celes_beam.stores.results.results import Result
 from pipelines.aggregate import build, main, run
 from tests.answers import Row, answer, as_json, batch_of, commit_rows, in_order, rows_of
 

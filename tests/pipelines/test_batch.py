@@ -16,7 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from celes_beam.batch_options import batch_options
+from celes_beam.commands.batch_options import batch_options
+from celes_beam.commands.flags import (
+    add_batch_flags,
+    add_format_flags,
+    add_run_flags,
+    add_sales_flags,
+    flag_parser,
+)
 from celes_beam.config import Config
 from celes_beam.contract import AMOUNT, CATEGORY, COLUMN_NAMES, ID, REGION, mean
 from celes_beam.errors import (
@@ -26,17 +33,10 @@ from celes_beam.errors import (
     LakeExistsError,
     UsageError,
 )
-from celes_beam.flags import (
-    add_batch_flags,
-    add_format_flags,
-    add_run_flags,
-    add_sales_flags,
-    flag_parser,
-)
 from celes_beam.sales.generate import Generator
-from celes_beam.stores.ingest import draft_manifest
-from celes_beam.stores.lake import Lake
-from celes_beam.stores.verify import verify
+from celes_beam.stores.lake.ingest import draft_manifest
+from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.verify import verify
 from pipelines.batch import build, main, run
 
 QUIET = ["--progress", "off"]
@@ -151,7 +151,7 @@ def test_bundles_done_again_and_again_make_the_same_lake(tmp_path: Path) -> None
 
 
 def list_files(path: Path) -> list[Any]:
-    from celes_beam.stores.files import list_inputs
+    from celes_beam.stores.inputs.files import list_inputs
 
     return list_inputs([str(path)])
 

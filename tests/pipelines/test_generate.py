@@ -13,14 +13,14 @@ import pyarrow.dataset as ds
 import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
+from celes_beam.commands.dataset_options import DatasetOptions
 from celes_beam.config import Config
 from celes_beam.contract import COLUMN_NAMES, SCHEMA
-from celes_beam.dataset_options import DatasetOptions
 from celes_beam.errors import ConfigError, LakeExistsError
 from celes_beam.sales.breakage import KINDS, plan_breakage
 from celes_beam.sales.encode_csv import HEADER, encode_csv
 from celes_beam.sales.generate import Generator
-from celes_beam.stores.dataset_target import DatasetTarget, read_report
+from celes_beam.stores.datasets.dataset_target import DatasetTarget, read_report
 from pipelines.generate import build, main, run
 
 QUIET = ["--progress", "off"]

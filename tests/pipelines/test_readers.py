@@ -17,8 +17,8 @@ from celes_beam.contract import AMOUNT, COLUMN_NAMES, REGION
 from celes_beam.sales.aggregate import amount, sum_batch
 from celes_beam.sales.generate import Generator
 from celes_beam.sales.rejected import all_accepted
-from celes_beam.stores.parquet_writer import Layout
-from celes_beam.stores.staging import StagingWriter
+from celes_beam.stores.lake.parquet_writer import Layout
+from celes_beam.stores.lake.staging import StagingWriter
 from pipelines.batch import run
 from tests.sales import sales_batch
 

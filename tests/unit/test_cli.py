@@ -13,8 +13,8 @@ import pytest
 
 from celes_beam import cli
 from celes_beam.commands import lake as commands
-from celes_beam.stores.lake import Lake
-from celes_beam.stores.manifest import Generated, InputRecord, RejectedExample
+from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.manifest import Generated, InputRecord, RejectedExample
 from tests.lakes import Sale, commit_sales, draft, reject
 
 SALES: list[Sale] = [("Hogar", "Norte", 100), ("Ropa", "Sur", 250), ("Ropa", "Sur", 175)]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from celes_beam.commands.progress import meter
 from celes_beam.errors import ConfigError, InputError
-from celes_beam.progress import meter
 from celes_beam.sales.rejected import Checked, all_accepted
-from celes_beam.stores.parquet_writer import Layout
-from celes_beam.stores.staging import Staged, merge_staged
+from celes_beam.stores.lake.parquet_writer import Layout
+from celes_beam.stores.lake.staging import Staged, merge_staged
 from celes_beam.transforms.stage import MergeStagedFn, StageSales, _StageFn
 from tests.sales import sales_batch
 

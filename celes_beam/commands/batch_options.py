@@ -1,0 +1,88 @@
+"""What ``pipelines.batch`` is asked to do, resolved from its flags and checked."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from celes_beam.commands.flags import most_rejected
+from celes_beam.config import Config, config_from_flags
+from celes_beam.contract import Rules
+from celes_beam.errors import ConfigError
+from celes_beam.sales.decode_csv import CsvDialect
+from celes_beam.sales.partition import parse_partition_by
+from celes_beam.sales.texts import Notation
+from celes_beam.stores.inputs.read import ReadOptions
+from celes_beam.stores.lake.ingest import RejectedLimit
+from celes_beam.stores.lake.parquet_writer import Layout
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """Everything a batch run needs to know; made once, on the command line."""
+
+    run_id: str
+    inputs: tuple[str, ...]
+    output: str
+    if_exists: str
+    reprocess: bool
+    layout: Layout
+    limit: RejectedLimit
+    config: Config
+    rules: Rules
+    how: ReadOptions
+
+    @property
+    def generates(self) -> bool:
+        """Whether sales are generated, there being no input."""
+        return not self.inputs
+
+
+def batch_options(flags: argparse.Namespace) -> BatchOptions:
+    """Resolve the flags of ``pipelines.batch``. Raises ``ConfigError`` naming flag and value."""
+    started = datetime.now(UTC)
+    config = config_from_flags(flags)
+    if flags.input and flags.rows is not None:
+        raise ConfigError("--rows is for generated sales: leave it out, or leave out --input")
+    limit_rows, limit_share = most_rejected(flags.max_rejected)
+    return BatchOptions(
+        run_id=flags.run_id or new_run_id(started),
+        inputs=tuple(flags.input or ()),
+        output=flags.output,
+        if_exists=flags.if_exists,
+        reprocess=flags.reprocess,
+        layout=Layout(parse_partition_by(flags.partition_by), flags.target_file_mb * 2**20),
+        limit=RejectedLimit(limit_rows, limit_share),
+        config=config,
+        rules=config.rules(started, generated=not flags.input),
+        how=read_options(flags),
+    )
+
+
+def read_options(flags: argparse.Namespace) -> ReadOptions:
+    """Resolve the flags that say how input files are written."""
+    return ReadOptions(
+        format=flags.format,
+        dialect=CsvDialect(
+            delimiter=_delimiter(flags.csv_delimiter),
+            encoding=flags.csv_encoding,
+            notation=Notation(decimal_point=flags.csv_decimal, date_format=flags.date_format),
+        ),
+        columns=flags.columns,
+    )
+
+
+def new_run_id(started: datetime) -> str:
+    """Name a run after its start, with a few random digits for runs of the same second."""
+    return f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def _delimiter(text: str | None) -> str | None:
+    if text is None:
+        return None
+    char = {"\\t": "\t", "tab": "\t"}.get(text, text)
+    if len(char) != 1 or not char.isascii() or char in '"\r\n':
+        raise ConfigError(f"--csv_delimiter {text!r}: expected one character, such as ; or tab")
+    return char

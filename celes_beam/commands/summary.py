@@ -1,0 +1,209 @@
+"""What a run says of itself at the end: for people (rich) and for programs (JSON)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from celes_beam.errors import StorageError
+from celes_beam.stores.lake.ingest import describe_example
+from celes_beam.stores.lake.manifest import Manifest, RegionMean
+from celes_beam.stores.results.results import CategoryShare, TopSale, category_shares
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Status = Literal["committed", "already_committed", "no_new_files"]
+
+_BYTES_PER_MB = 1_000_000
+_TOP_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run, and how long its pipeline took in seconds (start-up and imports not counted)."""
+
+    manifest: Manifest
+    lake: str
+    seconds: float
+    status: Status
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as JSON holds it; amounts are decimal strings."""
+        run = self.manifest
+        shares = list(category_shares(run.by_category, run.total))
+        return {
+            "run_id": run.run_id,
+            "lake": self.lake,
+            "status": self.status,
+            "rows_read": run.rows_read,
+            "rows_accepted": run.rows_accepted,
+            "rows_rejected": run.rows_rejected,
+            "rejected_by_reason": run.rejected_by_reason,
+            "files": len(run.files),
+            "bytes": run.bytes,
+            "seconds": round(self.seconds, 3),
+            "total": run.total,
+            "by_category": msgspec.to_builtins(shares),
+            "by_region": msgspec.to_builtins(list(run.by_region)),
+        }
+
+    def write_json(self, path: str) -> None:
+        """Write the JSON. Raises ``StorageError`` naming the path when that fails."""
+        write_json(path, self.to_dict())
+
+    def print(self, console: Console) -> None:
+        """Print the summary for people."""
+        from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
+        from rich.table import Table  # noqa: PLC0415
+
+        run = self.manifest
+        if self.status == "no_new_files":
+            console.print(
+                f"No new files: the lake in {self.lake} has taken in all of the input already "
+                "(--reprocess reads it again)."
+            )
+            return
+        if self.status == "already_committed":
+            console.print(
+                f"Run [bold]{run.run_id}[/] was committed at {run.decided_at}: nothing to do. "
+                "It had:"
+            )
+        facts = Table.grid(padding=(0, 2))
+        facts.add_column(style="dim")
+        facts.add_column(justify="right")
+        facts.add_row("rows read", f"{run.rows_read:,}")
+        facts.add_row("accepted", f"{run.rows_accepted:,}")
+        facts.add_row("rejected", f"{run.rows_rejected:,}")
+        facts.add_row("files", f"{len(run.files):,}")
+        facts.add_row("size", f"{run.bytes / _BYTES_PER_MB:,.1f} MB")
+        if self.status == "committed":
+            facts.add_row("time", f"{self.seconds:,.2f} s")
+            facts.add_row("speed", f"{run.rows_read / max(self.seconds, 1e-9):,.0f} rows/s")
+        console.print(facts)
+        if run.by_category:
+            shares = category_shares(run.by_category, run.total)
+            print_aggregates(console, shares, run.by_region, run.rows_accepted, run.total)
+        if run.rows_rejected:
+            self._print_rejected(console)
+        console.print(f"\nLake: [bold]{escape(self.lake)}[/]  (run {run.run_id})", soft_wrap=True)
+        lake = shlex.quote(self.lake)
+        verify = f"celes-beam lake verify {lake}"
+        print_next_steps(console, [verify, f"python -m pipelines.aggregate --input {lake}"])
+        if run.rows_rejected:
+            where = f"{self.lake}/_rejected/{run.run_id}/"
+            console.print(f"  look at the rejected rows in {escape(where)}", soft_wrap=True)
+
+    def _print_rejected(self, console: Console) -> None:
+        from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
+        from rich.table import Table  # noqa: PLC0415
+
+        run = self.manifest
+        table = Table("reason", title="Rejected rows", title_justify="left")
+        table.add_column("rows", justify="right")
+        table.add_column("examples", overflow="fold")
+        for reason, rows in run.rejected_by_reason.items():
+            examples = [e for e in run.rejected_examples if e.reason == reason]
+            shown = "\n".join(escape(describe_example(e)) for e in examples)
+            table.add_row(reason, f"{rows:,}", shown)
+        console.print(table)
+
+
+def print_aggregates(
+    console: Console,
+    by_category: Sequence[CategoryShare],
+    by_region: Sequence[RegionMean],
+    rows: int,
+    total: str,
+) -> None:
+    """Print the totals by category, that of all below them, and the means by region."""
+    from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
+    from rich.table import Table  # noqa: PLC0415
+
+    categories = Table("category", title="Total by category", title_justify="left")
+    for name in ("rows", "total", "share"):
+        categories.add_column(name, justify="right")
+    for c in by_category:
+        share = f"{Decimal(c.share):.1%}"
+        categories.add_row(escape(c.categoria_de_producto), f"{c.rows:,}", _money(c.total), share)
+    categories.add_section()
+    categories.add_row("all", f"{rows:,}", _money(total), "")
+    regions = Table("region", title="Mean by region", title_justify="left")
+    for name in ("rows", "mean"):
+        regions.add_column(name, justify="right")
+    for r in by_region:
+        regions.add_row(escape(r.region_de_venta), f"{r.rows:,}", f"{Decimal(r.mean):,.6f}")
+    console.print(categories, regions)
+
+
+def print_top(console: Console, sales: Sequence[TopSale], title: str) -> None:
+    """Print the first sales in some order."""
+    from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title=escape(title), title_justify="left")
+    table.add_column("customer", justify="right")
+    table.add_column("date")
+    table.add_column("amount", justify="right")
+    table.add_column("category")
+    table.add_column("region")
+    for sale in sales[:_TOP_SHOWN]:
+        table.add_row(
+            str(sale.id_cliente),
+            sale.fecha_de_transaccion,
+            _money(sale.cantidad_de_venta),
+            escape(sale.categoria_de_producto),
+            escape(sale.region_de_venta),
+        )
+    console.print(table)
+    if len(sales) > _TOP_SHOWN:
+        console.print(f"… and {len(sales) - _TOP_SHOWN:,} more", highlight=False)
+
+
+def print_next_steps(console: Console, commands: Sequence[str]) -> None:
+    """Print what can be run next, a line each, so that it can be copied as it stands."""
+    console.print("Next:")
+    for command in commands:
+        console.print(f"  {_reachable(command)}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _reachable(command: str) -> str:
+    """Name the program of a command by its path, unless the shell finds that very one by name."""
+    program, _, arguments = command.partition(" ")
+    folder = Path(sys.executable).parent
+    found = shutil.which(program)
+    if found is None or Path(found).parent != folder:
+        program = os.path.relpath(folder / program)
+    return f"{program} {arguments}"
+
+
+def write_json(path: str, content: dict[str, Any]) -> None:
+    """Write JSON to a file. Raises ``StorageError`` naming the path."""
+    text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"--summary_json {path} could not be written: {error.strerror}; the run itself is done"
+        ) from error
+
+
+def console_for(stream: IO[str]) -> Console:
+    """A console that keeps tables whole where nobody watches (a log, a pipe)."""
+    from rich.console import Console  # noqa: PLC0415 - slow to import: not for --help
+
+    return Console(file=stream, width=None if stream.isatty() else 100)
+
+
+def _money(text: str) -> str:
+    return f"{Decimal(text):,.2f}"

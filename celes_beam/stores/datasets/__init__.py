@@ -1,0 +1,1 @@
+"""Generated data sets, as files for others to read."""

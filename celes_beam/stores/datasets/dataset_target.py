@@ -1,0 +1,167 @@
+"""Where a data set goes: one file or a folder of shards, complete or as it was before."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from celes_beam.errors import ConfigError, IntegrityError, LakeExistsError, StorageError
+from celes_beam.stores.datasets.dataset import (
+    FORMATS,
+    Format,
+    Shard,
+    ShardWritten,
+    appearing,
+    concatenate,
+    plan_parts,
+    plan_shards,
+)
+
+_SHARD_NAME = re.compile(r"ventas-\d{5,}-of-\d{5,}\.(csv|parquet)")
+_REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class DatasetTarget:
+    """The file or folder that a data set is written to, and its format."""
+
+    path: Path
+    one_file: bool
+    format: Format
+
+    @classmethod
+    def parse(cls, output: str, format: str | None) -> DatasetTarget:
+        """Tell a file from a folder by its name: ``ventas.csv`` is one, ``ventas/`` is not.
+
+        ``format`` is that of the name, or CSV, when it is ``None``. Raises ``ConfigError``.
+        """
+        if "://" in output:
+            raise ConfigError(
+                f"--output {output}: a data set is written to a disk; give a file such as "
+                "ventas.csv or a folder, and copy it from there"
+            )
+        path = Path(output)
+        named = path.suffix.lower().removeprefix(".")
+        one_file = named in FORMATS and not output.endswith(("/", "\\")) and not path.is_dir()
+        if format is not None and format not in FORMATS:
+            raise ConfigError(f"--format {format}: expected one of {', '.join(FORMATS)}")
+        if one_file and format not in (None, named):
+            raise ConfigError(
+                f"--output {output} does not go with --format {format}: name it .{format}, or "
+                "leave out --format"
+            )
+        chosen = format or (named if one_file else "csv")
+        return cls(path, one_file, "parquet" if chosen == "parquet" else "csv")
+
+    def check(self, *, overwrite: bool) -> None:
+        """Raise ``LakeExistsError`` when something stands here that must not be replaced."""
+        if self.one_file:
+            if self.path.exists() and not overwrite:
+                raise LakeExistsError(
+                    f"{self.path} is there already: choose another --output, or replace it with -f"
+                )
+            return
+        if self.path.exists() and not self.path.is_dir():
+            raise LakeExistsError(
+                f"{self.path} is a file, not a folder: choose another --output, such as "
+                f"{self.path}.{self.format}"
+            )
+        ours, others = _contents(self.path)
+        if others:
+            raise LakeExistsError(
+                f"{self.path} holds files of others, such as {others[0].name}: "
+                "choose another --output"
+            )
+        if ours and not overwrite:
+            raise LakeExistsError(
+                f"{self.path} holds a data set of {len(ours)} files: choose another --output, or "
+                "replace it with -f"
+            )
+
+    @contextmanager
+    def work_folder(self) -> Iterator[str]:
+        """A hidden folder beside the target, to write in; removed at the end with all in it."""
+        parent = self.path.absolute().parent
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            folder = tempfile.mkdtemp(prefix=f".{self.path.absolute().name}.", dir=parent)
+        except OSError as error:
+            raise StorageError(
+                f"{self.path} could not be written: {error.strerror}; choose another --output"
+            ) from error
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def plan(self, folder: str, rows: int, shards: int) -> list[Shard]:
+        """Divide rows among ``shards`` files in a work folder."""
+        if self.one_file and self.format == "csv":
+            return plan_parts(folder, rows, shards)
+        return plan_shards(folder, rows, 1 if self.one_file else shards, self.format)
+
+    def publish(self, shards: Sequence[Shard], written: Sequence[ShardWritten]) -> int:
+        """Put finished shards in place of what was there; return the bytes of all.
+
+        Raises ``IntegrityError`` when what was written is not what was planned.
+        """
+        if sorted((w.path, w.rows) for w in written) != sorted((s.path, s.rows) for s in shards):
+            raise IntegrityError(
+                f"{len(written)} files of {sum(w.rows for w in written):,} rows were written, but "
+                f"{len(shards)} of {sum(s.rows for s in shards):,} were planned; {self.path} was "
+                "left as it was: run again"
+            )
+        if self.one_file and len(shards) > 1:
+            return concatenate([shard.path for shard in shards], str(self.path))
+        try:
+            if self.one_file:
+                Path(shards[0].path).replace(self.path)
+            else:
+                self.path.mkdir(exist_ok=True)
+                for old in _contents(self.path)[0]:
+                    old.unlink()
+                for shard in shards:
+                    Path(shard.path).replace(self.path / Path(shard.path).name)
+        except OSError as error:
+            raise StorageError(f"{self.path} could not be written: {error.strerror}") from error
+        return sum(w.bytes for w in written)
+
+
+def write_report(folder: str, written: Sequence[ShardWritten]) -> None:
+    """Note in a work folder which shards are finished; asked again, the same note replaces it."""
+    with appearing(Path(folder) / _REPORT) as file:
+        file.write(msgspec.json.encode(written))
+
+
+def read_report(folder: str) -> list[ShardWritten]:
+    """Which shards are finished, by ``write_report``.
+
+    Raises ``IntegrityError`` when there is no report: the workers have written elsewhere.
+    """
+    try:
+        text = (Path(folder) / _REPORT).read_bytes()
+    except OSError as error:
+        raise IntegrityError(
+            f"the pipeline ended, but left nothing in {folder}: its workers must see this "
+            "machine's disk, so use --runner DirectRunner or PrismRunner"
+        ) from error
+    return msgspec.json.decode(text, type=list[ShardWritten])
+
+
+def _contents(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The shards of an earlier data set in a folder, and whatever else is there."""
+    try:
+        found = sorted(folder.iterdir())
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be listed: {error.strerror}") from error
+    ours = [path for path in found if _SHARD_NAME.fullmatch(path.name) and path.is_file()]
+    return ours, [path for path in found if path not in ours]

@@ -1,0 +1,1 @@
+"""Files of sales: found, split into ranges, and read as checked rows."""

@@ -1,0 +1,184 @@
+"""Input files: finding them, on a disk or in Cloud Storage, and opening them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from celes_beam.errors import InputError, StorageError
+from celes_beam.stores.inputs.gcs_files import GCS_SCHEME, list_gcs, open_gcs
+from celes_beam.stores.inputs.globs import HIDDEN, MAGIC, glob_pattern
+
+
+@dataclass(frozen=True, order=True)
+class InputFile:
+    """One file to read.
+
+    ``path`` is absolute, or a ``gs://`` URL; ``size`` is in bytes; ``version`` is the time of its
+    last change in nanoseconds, or the object's generation. Together they identify its content.
+    """
+
+    path: str
+    size: int
+    version: str
+
+
+def list_inputs(patterns: Sequence[str]) -> list[InputFile]:
+    """List the files that paths, folders and globs name: sorted, each once.
+
+    Folders are searched to the bottom. Globs know ``*``, ``?`` and ``[...]`` within a name and
+    ``**`` across folders. What begins with ``_`` or ``.`` below a folder or in a glob is skipped,
+    unless the glob itself begins with it. Raises ``InputError`` when a pattern names no file, or
+    one that may not be read, and ``StorageError`` when the disk or the bucket fails.
+    """
+    found: dict[str, InputFile] = {}
+    for pattern in patterns:
+        files = list(_list_pattern(pattern))
+        if not files:
+            raise InputError(_nothing_found(pattern))
+        for file in files:
+            found.setdefault(_identity(file.path), file)
+    return sorted(found.values())
+
+
+def _list_pattern(pattern: str) -> Iterator[InputFile]:
+    if pattern.startswith(GCS_SCHEME):
+        return (InputFile(*file) for file in list_gcs(pattern))
+    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", pattern):
+        raise InputError(f"--input {pattern}: expected a local path or gs://BUCKET/OBJECT")
+    if not pattern:
+        raise InputError("--input is empty: give a file, a folder or a glob")
+    return _list_local(pattern)
+
+
+def _identity(path: str) -> str:
+    return path if path.startswith(GCS_SCHEME) else os.path.realpath(path)
+
+
+def _nothing_found(pattern: str) -> str:
+    if MAGIC.search(pattern):
+        return (
+            f"--input {pattern}: no file matches; check the pattern (names with _ or . in front "
+            "are skipped)"
+        )
+    return (
+        f"--input {pattern}: the folder holds no file to read (names with _ or . in front are "
+        "skipped); give a folder with CSV, NDJSON or Parquet files"
+    )
+
+
+def _list_local(pattern: str) -> Iterator[InputFile]:
+    # Absolute, so that the ledger knows a file again from another folder; links are kept.
+    path = Path(os.path.normpath(Path(pattern).expanduser().absolute()))
+    try:
+        if path.is_dir():
+            yield from _walk(path)
+        elif path.exists() or not MAGIC.search(pattern):
+            yield _local_file(path)
+        else:
+            yield from _local_glob(path)
+    except PermissionError as error:
+        raise InputError(
+            f"--input {pattern}: no permission to read {error.filename}: allow it (chmod), or "
+            "leave it out"
+        ) from error
+    except OSError as error:
+        raise StorageError(f"--input {pattern}: {error}") from error
+
+
+def _local_file(path: Path) -> InputFile:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"--input {path}: no such file or folder; check the path") from None
+    if not path.is_file():
+        raise InputError(f"--input {path}: not a regular file; write it to a file first")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(13, "no permission", str(path))
+    return InputFile(str(path), status.st_size, str(status.st_mtime_ns))
+
+
+def _walk(folder: Path) -> Iterator[InputFile]:
+    for path in _paths_below(folder, set()):
+        yield _local_file(path)
+
+
+def _local_glob(path: Path) -> Iterator[InputFile]:
+    fixed = Path(path.anchor)
+    for name in path.parts[1:]:
+        if MAGIC.search(name):
+            break
+        fixed /= name
+    if not fixed.is_dir():
+        return
+    rest = path.parts[len(fixed.parts) :]
+    if "**" not in rest and len(rest) == 1:
+        # Folders beside the files may be huge: only those that match are searched.
+        matcher = glob_pattern(rest[0])
+        for entry in sorted(fixed.iterdir()):
+            if matcher.fullmatch(entry.name):
+                yield from _walk(entry) if entry.is_dir() else (_local_file(entry),)
+        return
+    matcher = glob_pattern("/".join(rest))
+    hidden = any(name[:1] in HIDDEN for name in rest)
+    for found in _paths_below(fixed, set(), hidden=hidden):
+        if matcher.fullmatch(found.relative_to(fixed).as_posix()):
+            yield _local_file(found)
+
+
+def _paths_below(
+    folder: Path, seen: set[tuple[int, int]], *, hidden: bool = False
+) -> Iterator[Path]:
+    status = folder.stat()
+    # A link to a folder above would be followed for ever.
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
+    for entry in sorted(folder.iterdir()):
+        if entry.name[:1] in HIDDEN and not hidden:
+            continue
+        if entry.is_dir():
+            yield from _paths_below(entry, seen, hidden=hidden)
+        else:
+            yield entry
+
+
+def open_input(file: InputFile) -> pa.NativeFile:
+    """Open a file for reading at any place.
+
+    Raises ``InputError`` when it is gone, may not be read, or is not the same as when it was
+    listed, ``StorageError`` for other failures.
+    """
+    try:
+        if file.path.startswith(GCS_SCHEME):
+            source = open_gcs(file.path)
+            version = source.metadata()["generation"].decode()
+        else:
+            source = pa.OSFile(file.path)
+            version = str(Path(file.path).stat().st_mtime_ns)
+        now = InputFile(file.path, source.size(), version)
+    except FileNotFoundError:
+        raise InputError(f"{file.path}: gone since it was listed; run again") from None
+    except PermissionError as error:
+        raise InputError(
+            f"{file.path}: no permission to read it: allow it (chmod), or leave it out"
+        ) from error
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"{file.path}: cannot be opened: {error}") from error
+    if now != file:
+        source.close()
+        raise changed(file)
+    return source
+
+
+def changed(file: InputFile) -> InputError:
+    """Make the error of a file that is not what it was when it was listed."""
+    return InputError(
+        f"{file.path}: changed since it was listed, when it had {file.size} bytes; "
+        "run again when nothing writes to it"
+    )

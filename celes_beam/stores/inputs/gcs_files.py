@@ -1,0 +1,104 @@
+"""Input files in Cloud Storage, or in the emulator that STORAGE_EMULATOR_HOST names."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from celes_beam.errors import InputError, StorageError
+from celes_beam.stores.inputs.globs import MAGIC, glob_pattern
+
+GCS_SCHEME = "gs://"
+_RETRY_LIMIT = timedelta(seconds=60)
+_NOT_HIDDEN = re.compile(r"(?:/?[^/._][^/]*)*")
+
+
+def list_gcs(pattern: str) -> Iterator[tuple[str, int, str]]:
+    """List the objects that a ``gs://`` path, folder or glob names: (URL, size, generation).
+
+    Raises ``InputError`` when there is no such bucket, object or folder, or it may not be listed.
+    """
+    bucket, _, name = pattern.removeprefix(GCS_SCHEME).partition("/")
+    if not bucket or MAGIC.search(bucket):
+        raise InputError(f"--input {pattern}: expected gs://BUCKET/OBJECT with a whole bucket name")
+    name = name.rstrip("/")
+    literal = MAGIC.split(name)[0]
+    matcher = glob_pattern(name)
+    exact, below, matching = [], [], []
+    for found, size, generation in _list_objects(pattern, bucket, literal):
+        file = (f"{GCS_SCHEME}{bucket}/{found}", size, generation)
+        if found == name:
+            exact.append(file)
+        elif found.startswith(f"{name}/" if name else ""):
+            if _NOT_HIDDEN.fullmatch(found[len(name) :]):
+                below.append(file)
+        elif literal != name and matcher.fullmatch(found):
+            matching.append(file)
+    if name and literal == name and not exact and not below:
+        raise InputError(f"--input {pattern}: no such object or folder; check the name")
+    return iter(exact or below or matching)
+
+
+def _list_objects(pattern: str, bucket: str, prefix: str) -> Iterator[tuple[str, int, str]]:
+    # Slow to import, and needed for gs:// alone.
+    from google.api_core import exceptions  # noqa: PLC0415
+    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+
+    try:
+        for blob in _client().list_blobs(
+            bucket, prefix=prefix, fields="items(name,size,generation),nextPageToken"
+        ):
+            if not blob.name.endswith("/"):
+                yield blob.name, int(blob.size), str(blob.generation)
+    except exceptions.NotFound:
+        raise InputError(f"--input {pattern}: no bucket {bucket}; check the name") from None
+    except (exceptions.Forbidden, exceptions.Unauthorized) as error:
+        raise InputError(
+            f"--input {pattern}: no permission to list bucket {bucket}: grant "
+            f"roles/storage.objectViewer on it ({error.message})"
+        ) from error
+    except GoogleAuthError as error:
+        raise InputError(
+            f"--input {pattern}: no usable Google Cloud credentials: run "
+            f"gcloud auth application-default login ({error})"
+        ) from error
+    except (exceptions.GoogleAPIError, OSError) as error:
+        raise StorageError(f"--input {pattern}: Cloud Storage failed: {error}") from error
+
+
+def _client() -> Any:
+    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
+    from google.cloud import storage  # type: ignore[import-untyped] # noqa: PLC0415
+
+    if os.environ.get("STORAGE_EMULATOR_HOST"):
+        anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
+        return storage.Client(project="none", credentials=anonymous)
+    return storage.Client()
+
+
+def open_gcs(url: str) -> Any:
+    """Open an object as a ``pyarrow.NativeFile`` for reading at any place."""
+    return _filesystem(os.environ.get("STORAGE_EMULATOR_HOST")).open_input_file(
+        url.removeprefix(GCS_SCHEME)
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _filesystem(emulator: str | None) -> Any:
+    # Not part of every build of pyarrow.
+    from pyarrow.fs import GcsFileSystem  # noqa: PLC0415
+
+    if emulator:
+        place = urlsplit(emulator if "://" in emulator else f"http://{emulator}")
+        return GcsFileSystem(
+            anonymous=True,
+            scheme=place.scheme,
+            endpoint_override=place.netloc,
+            retry_time_limit=_RETRY_LIMIT,
+        )
+    return GcsFileSystem(retry_time_limit=_RETRY_LIMIT)

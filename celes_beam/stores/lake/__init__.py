@@ -1,0 +1,1 @@
+"""The lake: files staged, decided on, published, read back, merged and verified."""

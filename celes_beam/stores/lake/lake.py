@@ -1,0 +1,342 @@
+"""A lake: a folder of Parquet files, and the commits that say which of them count."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import msgspec
+
+from celes_beam.errors import (
+    IntegrityError,
+    LakeConflictError,
+    LakeExistsError,
+    UsageError,
+)
+from celes_beam.stores.lake.commit import (
+    COMMITS,
+    REJECTED,
+    STAGING,
+    CommitLog,
+    Commits,
+    check_run_id,
+    conflict,
+    now,
+    publish,
+)
+from celes_beam.stores.lake.manifest import (
+    DataFile,
+    Manifest,
+    RejectedFile,
+    Superseded,
+    count_problems,
+)
+from celes_beam.stores.lake.storage import Storage, StoredFile, open_storage
+
+IF_EXISTS = ("error", "append", "overwrite")
+STALE_SECONDS = 86_400.0
+"""Staging without a decision is swept when nothing in it changed for this long."""
+_STRANGERS_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files that count at one moment, and the commits that made them, in order."""
+
+    files: tuple[DataFile, ...]
+    runs: tuple[Manifest, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files."""
+        return sum(f.rows for f in self.files)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(f.bytes for f in self.files)
+
+    @property
+    def total(self) -> Decimal:
+        """Exact sum of all amounts."""
+        return sum((Decimal(f.total) for f in self.files), Decimal("0.00"))
+
+
+class Lake:
+    """One lake. Any number of processes may use it at once; see ``stores.commit``."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self._log = CommitLog(storage)
+
+    @classmethod
+    def open(cls, root: str) -> Lake:
+        """Open the lake in a folder, which need not be there yet."""
+        return cls(open_storage(root))
+
+    def prepare(
+        self, *, run_id: str, if_exists: str, partition_by: Sequence[str] | None = None
+    ) -> Manifest | None:
+        """Make ready for a run: finish commits cut short, sweep old staging, check the mode.
+
+        Returns the manifest when ``run_id`` has committed already: there is nothing to do. Raises
+        ``LakeConflictError`` when another commit superseded it, ``LakeExistsError`` when the mode
+        is "error" and the lake holds rows, or when the folder holds visible files that no commit
+        made, and ``UsageError`` when an append is partitioned differently from the lake.
+        """
+        check_run_id(run_id)
+        if if_exists not in IF_EXISTS:
+            raise UsageError(f"--if_exists {if_exists}: expected one of {', '.join(IF_EXISTS)}")
+        self.recover()
+        self.sweep(time.time())
+        decision = self._log.decision(run_id)
+        if isinstance(decision, Manifest):
+            return decision
+        if decision is not None:
+            raise conflict(decision)
+        strangers = self.strangers(_STRANGERS_NAMED)
+        if strangers:
+            named = ", ".join(s.name for s in strangers)
+            raise LakeExistsError(
+                f"{self.storage.root} holds files that no commit of this lake made ({named}): "
+                "choose another folder, or move them away"
+            )
+        snapshot = self.snapshot()
+        if if_exists == "error" and snapshot.files:
+            raise LakeExistsError(
+                f"{self.storage.root} already holds a lake of {snapshot.rows:,} rows: add to it "
+                "with --if_exists append, replace it with --if_exists overwrite (-f), or choose "
+                "another folder"
+            )
+        if if_exists == "append" and partition_by is not None:
+            _check_partitions(snapshot, tuple(partition_by))
+        return None
+
+    def staging(self, run_id: str) -> str:
+        """Make a new folder for one attempt of a run; its name is relative to the lake.
+
+        Workers write under ``storage.local_path`` of it. It fails early where nobody may write.
+        """
+        check_run_id(run_id)
+        folder = f"{STAGING}/{run_id}/{uuid.uuid4().hex}"
+        self.storage.put_if_absent(f"{folder}/.started", f"{now()}\n".encode())
+        return folder
+
+    def discard(self, staging: str) -> None:
+        """Delete what one attempt staged, when it is not going to commit."""
+        self.storage.delete_folder(staging)
+
+    def seen_inputs(self) -> set[tuple[str, int, str]]:
+        """The ledger: path, size and version of every input whose rows the lake has taken in.
+
+        An overwrite starts the ledger anew with its own inputs, so a run that overwrites must not
+        ask: it reads all its inputs.
+        """
+        snapshot = self.snapshot()
+        replaced = {run_id for m in snapshot.runs for run_id in m.replaces}
+        return {i.key for m in snapshot.runs if m.run_id not in replaced for i in m.inputs}
+
+    def claim(self, run_id: str) -> tuple[int, Snapshot]:
+        """Claim the right to retire files; returns the epoch and the files it may retire.
+
+        Supersedes a run that claimed before and has not decided. Raises ``LakeConflictError`` when
+        the run is decided already.
+        """
+        check_run_id(run_id)
+        epoch = self._log.claim_epoch(run_id)
+        return epoch, self.snapshot()
+
+    def commit(self, draft: Manifest, *, reprocess: bool = False) -> Manifest:
+        """Decide and publish what an attempt staged; returns the manifest as decided.
+
+        A draft of kind "create" or "overwrite" claims its epoch here; one of kind "compact" brings
+        the epoch and the retired files of its own ``claim``. Raises ``IntegrityError`` when counts,
+        sums or staged files do not agree, ``LakeConflictError`` when the run was decided by another
+        process, superseded, or (unless ``reprocess``) an input of an append was taken in by another
+        run meanwhile. Nothing is visible then; after a conflict what was staged is deleted. Asked
+        again by the same attempt, it returns what was decided.
+        """
+        try:
+            manifest = self._decided(draft) or self._decide(draft, reprocess)
+        except LakeConflictError:
+            self.discard(draft.staging)
+            raise
+        publish(self.storage, manifest)
+        self.storage.tidy(COMMITS)
+        return manifest
+
+    def snapshot(self) -> Snapshot:
+        """The files that count now; finishes commits that were cut short first."""
+        return _snapshot(self.commits())
+
+    def commits(self) -> Commits:
+        """All that has been decided; finishes commits that were cut short first."""
+        commits = self._log.load()
+        self._publish_undone(commits)
+        return commits
+
+    def runs(self) -> list[Manifest]:
+        """All commits, each after those whose files it retires."""
+        return list(self.commits().manifests)
+
+    def find(self, run_id: str) -> Manifest | None:
+        """The commit of a run, or None."""
+        decision = self._log.decision(run_id)
+        return decision if isinstance(decision, Manifest) else None
+
+    def check_not_superseded(self, run_id: str) -> None:
+        """Raise ``LakeConflictError`` when another commit has superseded a run."""
+        decision = self._log.decision(run_id)
+        if isinstance(decision, Superseded):
+            raise conflict(decision)
+
+    def recover(self) -> list[str]:
+        """Finish commits that were decided and cut short; returns their run ids."""
+        commits = self._log.load()
+        return [m.run_id for m in self._publish_undone(commits)]
+
+    def sweep(self, at: float) -> list[str]:
+        """Delete staging that nobody needs; returns its folders.
+
+        That of published and superseded runs goes at once; that of undecided runs when nothing in
+        it changed for a day before ``at`` (seconds since 1970); that of a commit in the middle of
+        being published stays.
+        """
+        self.storage.tidy(COMMITS)
+        commits = self._log.load()
+        over = commits.done | commits.superseded.keys()
+        under_way = {m.run_id for m in commits.undone}
+        newest: dict[str, float] = {}
+        for file in self.storage.list(STAGING):
+            folder = "/".join(file.name.split("/")[:3])
+            newest[folder] = max(newest.get(folder, 0.0), file.modified)
+        swept = []
+        for folder, modified in newest.items():
+            run_id = folder.split("/")[1]
+            stale = modified < at - STALE_SECONDS and run_id not in under_way
+            if run_id in over or stale:
+                swept.append(folder)
+        for folder in swept:
+            self.storage.delete_folder(folder)
+        return swept
+
+    def strangers(self, most: int) -> list[StoredFile]:
+        """The first visible files, at most ``most``, that no commit made."""
+        found: list[StoredFile] = []
+        made = self._paths_made()
+        for file in self.storage.list(hidden=False):
+            if len(found) == most:
+                break
+            if file.name not in made:
+                # It may have been decided since; what is visible always was decided before.
+                made = self._paths_made()
+                if file.name not in made:
+                    found.append(file)
+        return found
+
+    def _paths_made(self) -> set[str]:
+        return {f.path for m in self._log.load().manifests for f in m.files}
+
+    def _staging_problems(self, draft: Manifest) -> list[str]:
+        staged = {f.name: f.size for f in self.storage.list(draft.staging)}
+        made = self._paths_made()
+        problems = []
+        for file in _files(draft):
+            size = staged.get(f"{draft.staging}/{file.staged}")
+            if size is None:
+                problems.append(f"{draft.staging}/{file.staged} was staged, and is gone")
+            elif size != file.bytes:
+                problems.append(
+                    f"{draft.staging}/{file.staged} was staged with {file.bytes:,} bytes, and has "
+                    f"{size:,}"
+                )
+            if file.path in made:
+                problems.append(f"{file.path} was used by an earlier commit")
+            in_rejected = file.path.startswith(f"{REJECTED}/{draft.run_id}/")
+            if in_rejected != isinstance(file, RejectedFile) or not (
+                in_rejected or _visible(file.path)
+            ):
+                problems.append(f"{file.path} is not where readers look for it")
+        return problems
+
+    def _check_unread(self, draft: Manifest) -> None:
+        seen = self.seen_inputs()
+        again = [i.path for i in draft.inputs if i.key in seen]
+        if again:
+            raise LakeConflictError(
+                f"{again[0]}{f' and {len(again) - 1} more' if again[1:] else ''} was taken into "
+                f"the lake by another run while run {draft.run_id} read it: run again, what is in "
+                "the lake already is not read twice (--reprocess reads it all the same)"
+            )
+
+    def _decided(self, draft: Manifest) -> Manifest | None:
+        """What this attempt has decided, or None; conflict when another one decided."""
+        check_run_id(draft.run_id)
+        decision = self._log.decision(draft.run_id)
+        if decision is None:
+            return None
+        if isinstance(decision, Manifest) and decision.staging == draft.staging:
+            return decision
+        raise conflict(decision)
+
+    def _decide(self, draft: Manifest, reprocess: bool) -> Manifest:
+        problems = count_problems(draft) or self._staging_problems(draft)
+        if problems:
+            # Another worker with the same attempt may have decided, and moved the files, just now.
+            decided = self._decided(draft)
+            if decided is not None:
+                return decided
+            raise IntegrityError(
+                f"run {draft.run_id}: {'; '.join(problems)}; nothing was committed"
+            )
+        self.storage.sync(f"{draft.staging}/{f.staged}" for f in _files(draft))
+        if draft.kind == "append" and not reprocess:
+            self._check_unread(draft)
+        if draft.kind in ("create", "overwrite"):
+            epoch, snapshot = self.claim(draft.run_id)
+            if draft.kind == "create" and snapshot.files:
+                raise LakeConflictError(
+                    f"the lake was empty when run {draft.run_id} began, and now holds "
+                    f"{snapshot.rows:,} rows of {snapshot.runs[-1].run_id}: add to it with "
+                    "--if_exists append"
+                )
+            draft = msgspec.structs.replace(
+                draft,
+                epoch=epoch,
+                retired=tuple(f.path for f in snapshot.files),
+                replaces=tuple(m.run_id for m in snapshot.runs),
+            )
+        return self._log.decide(draft)
+
+    def _publish_undone(self, commits: Commits) -> tuple[Manifest, ...]:
+        for manifest in commits.undone:
+            publish(self.storage, manifest)
+        return commits.undone
+
+
+def _snapshot(commits: Commits) -> Snapshot:
+    retired = {path for m in commits.manifests for path in m.retired}
+    files = tuple(f for m in commits.manifests for f in m.files if f.path not in retired)
+    return Snapshot(files, commits.manifests)
+
+
+def _check_partitions(snapshot: Snapshot, asked: tuple[str, ...]) -> None:
+    live = {f.path for f in snapshot.files}
+    for manifest in snapshot.runs:
+        if manifest.partition_by != asked and any(f.path in live for f in manifest.files):
+            there = ",".join(manifest.partition_by) or "none"
+            raise UsageError(
+                f"--partition_by {','.join(asked) or 'none'}: the lake is partitioned by {there}; "
+                f"append with --partition_by {there}, or overwrite it"
+            )
+
+
+def _files(manifest: Manifest) -> tuple[DataFile | RejectedFile, ...]:
+    return (*manifest.files, *manifest.rejected_files)
+
+
+def _visible(name: str) -> bool:
+    return not any(part.startswith(("_", ".")) or not part for part in name.split("/"))

@@ -1,0 +1,68 @@
+"""What there is to read in a folder: the committed files of a lake, or all of a plain folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+from celes_beam.contract import Rules
+from celes_beam.errors import ConfigError, InputError
+from celes_beam.stores.lake.commit import COMMITS
+from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.lake_reader import LakeFile, LakeReader
+from celes_beam.stores.lake.plain_folder import PlainReader, plain_files
+from celes_beam.stores.lake.storage import open_storage
+
+
+@dataclass(frozen=True)
+class LakeInput:
+    """Files to read, and their reader.
+
+    ``rows`` and ``total`` are what the commits of a lake say; ``None`` for a plain folder.
+    """
+
+    root: str
+    reader: LakeReader
+    files: tuple[LakeFile, ...]
+    rows: int | None = None
+    total: Decimal | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(f.bytes for f in self.files)
+
+
+def open_input(
+    root: str, started: datetime, headers: tuple[tuple[str, str], ...] = ()
+) -> LakeInput:
+    """Find what a lake holds now, finishing commits that were cut short, or a plain folder.
+
+    ``started`` bounds the dates of a plain folder; ``headers`` pairs contract columns with the
+    names of its columns. Raises ``InputError`` when there is neither.
+    """
+    storage = open_storage(root)
+    if not Path(root).exists():
+        raise InputError(f"--input {root}: there is no such folder; give that of a lake")
+    if next(storage.list(COMMITS, recursive=False), None) is None:
+        files = plain_files(storage)
+        if not files:
+            raise InputError(
+                f"--input {root} is not a lake, and holds no .parquet file: give the folder that "
+                "pipelines.batch wrote to"
+            )
+        return LakeInput(root, PlainReader(root, Rules(started), headers), files)
+    if headers:
+        raise ConfigError(f"--columns is for plain folders, and {root} is a lake: leave it out")
+    snapshot = Lake.open(root).snapshot()
+    if not snapshot.runs:
+        raise InputError(f"--input {root}: nothing has been committed to this lake yet")
+    return LakeInput(
+        root,
+        LakeReader(root),
+        tuple(LakeFile(f.path, f.bytes, tuple(f.partition.items())) for f in snapshot.files),
+        snapshot.rows,
+        snapshot.total,
+    )

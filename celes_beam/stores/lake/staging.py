@@ -1,0 +1,104 @@
+"""What a worker makes of its shards: staged files, rejected rows, and partial sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from celes_beam.errors import IntegrityError
+from celes_beam.sales.aggregate import Sums, merge_sums, sum_batch
+from celes_beam.sales.rejected import Checked
+from celes_beam.stores.lake.manifest import DataFile, RejectedFile
+from celes_beam.stores.lake.parquet_writer import Layout
+from celes_beam.stores.lake.partitioned_writer import PartitionedWriter
+from celes_beam.stores.lake.rejects import (
+    Rejections,
+    RejectsWriter,
+    count_rejections,
+    merge_rejections,
+)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Files that stand in staging, and the counts and sums of the rows in them.
+
+    A description that crosses shuffles; adding two describes both. Paths are relative to the
+    run's staging folder.
+    """
+
+    rows_read: int = 0
+    files: tuple[DataFile, ...] = ()
+    rejected_files: tuple[RejectedFile, ...] = ()
+    rejections: Rejections = field(default_factory=Rejections)
+    sums: Sums = field(default_factory=Sums)
+
+    @property
+    def rows_accepted(self) -> int:
+        """Rows that were accepted, by the aggregates."""
+        return self.sums.whole.rows
+
+    def reconcile(self) -> None:
+        """Raise ``IntegrityError`` unless rows read, accepted, rejected and written agree."""
+        accepted, rejected = self.rows_accepted, self.rejections.rows
+        written = sum(f.rows for f in self.files)
+        kept = sum(f.rows for f in self.rejected_files)
+        if self.rows_read != accepted + rejected or accepted != written or rejected != kept:
+            raise IntegrityError(
+                f"rows do not reconcile: {self.rows_read:,} read, {accepted:,} accepted "
+                f"({written:,} written), {rejected:,} rejected ({kept:,} written); nothing was "
+                "committed: report this as a bug, with the input"
+            )
+
+
+def merge_staged(parts: Iterable[Staged]) -> Staged:
+    """Add descriptions of staged files."""
+    all_parts = list(parts)
+    return Staged(
+        rows_read=sum(p.rows_read for p in all_parts),
+        files=tuple(f for p in all_parts for f in p.files),
+        rejected_files=tuple(f for p in all_parts for f in p.rejected_files),
+        rejections=merge_rejections(p.rejections for p in all_parts),
+        sums=merge_sums(p.sums for p in all_parts),
+    )
+
+
+class StagingWriter:
+    """Stages checked rows: accepted ones by partition, rejected ones beside them, sums in passing.
+
+    Not thread-safe: each thread has its own.
+    """
+
+    def __init__(self, folder: str, layout: Layout) -> None:
+        self._accepted = PartitionedWriter(folder, layout)
+        self._rejected = RejectsWriter(folder)
+        self._rows_read = 0
+        self._rejections: list[Rejections] = []
+        self._sums = Sums()
+
+    def write(self, checked: Checked) -> None:
+        """Take what a decoder yielded."""
+        self._rows_read += checked.rows
+        if checked.accepted.num_rows:
+            self._accepted.write(checked.accepted)
+            self._sums = self._sums + sum_batch(checked.accepted)
+        if checked.rejected.num_rows:
+            self._rejected.write(checked.rejected)
+            self._rejections = [
+                merge_rejections([*self._rejections, count_rejections(checked.rejected)])
+            ]
+
+    def close(self) -> Staged:
+        """Finish all files and describe what was staged."""
+        return Staged(
+            rows_read=self._rows_read,
+            files=tuple(self._accepted.close()),
+            rejected_files=tuple(self._rejected.close()),
+            rejections=merge_rejections(self._rejections),
+            sums=self._sums,
+        )
+
+    def abandon(self) -> None:
+        """Let go of open files after a failure; nothing of them counts."""
+        self._accepted.abandon()
+        self._rejected.abandon()

@@ -1,0 +1,1 @@
+"""Results of aggregates and sorting, the same for every engine."""

@@ -1,0 +1,57 @@
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from celes_beam.commands.command_line import explain, run_command
+from celes_beam.errors import ConfigError, StorageError, TooManyRejectedError
+
+
+def raising(error: BaseException) -> Callable[[Sequence[str]], int]:
+    def command(argv: Sequence[str]) -> int:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ConfigError("rows=-1: expected more"), 2, "p: rows=-1: expected more"),
+        (TooManyRejectedError("5 of 6"), 3, "p: 5 of 6"),
+        (StorageError("disk\nfull"), 1, "p: disk full"),
+        (OSError(28, "No space left on device", "x/y"), 1, "p: x/y: No space left on device"),
+        (KeyboardInterrupt(), 130, "p: interrupted; it is safe to run it again"),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(
+    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command("p", raising(error), []) == code
+    assert capsys.readouterr().err == line + "\n"
+
+
+def test_success_passes_the_exit_code_on() -> None:
+    assert run_command("p", len, ["a", "b"]) == 2
+
+
+def test_an_unforeseen_error_says_how_to_see_more(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("p", raising(ZeroDivisionError("division by zero")), []) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("p: ZeroDivisionError: division by zero (CELES_TRACEBACK=1")
+    assert err.count("\n") == 1
+
+
+def test_the_cause_that_a_runner_wrapped_is_what_counts() -> None:
+    wrapped = RuntimeError("bundle failed")
+    wrapped.__cause__ = ConfigError("bad value [while running 'Stage/ParDo(_StageFn)']")
+
+    assert explain(wrapped) == ("bad value", 2)
+
+
+def test_an_error_of_another_process_is_found_in_the_text() -> None:
+    text = (
+        "bundle inst001 failed: Traceback\n  File x\n"
+        "celes_beam.errors.TooManyRejectedError: 5 of 6 rows [while running 'Commit']\n"
+    )
+
+    assert explain(RuntimeError(text)) == ("5 of 6 rows", 3)

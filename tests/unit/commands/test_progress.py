@@ -1,0 +1,73 @@
+import io
+import logging
+import threading
+
+import pytest
+
+from celes_beam.commands import progress
+from celes_beam.commands.progress import meter, watch
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal, and tells when something was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = threading.Event()
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if "rows/s" in text:
+            self.written.set()
+        return super().write(text)
+
+
+def test_workers_of_a_run_share_one_meter() -> None:
+    meter("shared").add(rows=3, done=10)
+    meter("shared").add(rows=4)
+
+    assert (meter("shared").rows, meter("shared").done) == (7, 10)
+    assert meter("other").rows == 0
+
+
+def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_REFRESH_SECONDS", 0.01)
+    terminal = Terminal()
+    with watch("bar", 100, mode="auto", stream=terminal):
+        meter("bar").add(rows=50, done=50)
+        assert terminal.written.wait(10)
+
+
+def test_elsewhere_it_is_log_lines(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "_LOG_SECONDS", 0.01)
+    logged = threading.Event()
+
+    class Tell(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "50 rows, 50%" in record.getMessage():
+                logged.set()
+
+    handler = Tell()
+    logging.getLogger("celes_beam.commands.progress").addHandler(handler)
+    try:
+        with (
+            caplog.at_level(logging.INFO, "celes_beam.commands.progress"),
+            watch("log", 100, mode="auto", stream=io.StringIO()),
+        ):
+            meter("log").add(rows=50, done=50)
+            assert logged.wait(10)
+    finally:
+        logging.getLogger("celes_beam.commands.progress").removeHandler(handler)
+
+
+def test_off_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    terminal = Terminal()
+    with watch("off", 100, mode="off", stream=terminal):
+        meter("off").add(rows=1, done=1)
+
+    assert terminal.getvalue() == ""
+    assert caplog.records == []

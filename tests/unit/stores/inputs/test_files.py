@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from celes_beam.errors import InputError, StorageError
+from celes_beam.stores.inputs.files import InputFile, list_inputs, open_input
+from celes_beam.stores.inputs.globs import glob_pattern
+
+
+def make(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+
+
+def names(root: Path, *patterns: str) -> list[str]:
+    found = list_inputs([str(root / pattern) for pattern in patterns])
+    return [Path(file.path).relative_to(root).as_posix() for file in found]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    make(
+        tmp_path,
+        "a.csv",
+        "b.csv",
+        "c.ndjson",
+        "2024/01/x.csv",
+        "2024/02/y.csv",
+        "2025/01/z.csv",
+        "2024/_staging/no.csv",
+        "2024/01/.hidden.csv",
+        "2024/01/_SUCCESS",
+        "_runs/r.csv",
+        "odd[1].csv",
+    )
+    return tmp_path
+
+
+def test_a_file_has_its_absolute_path_size_and_time(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    (file,) = list_inputs(["2024/../a.csv"])
+    status = (root / "a.csv").stat()
+    assert file == InputFile(str(root / "a.csv"), 5, str(status.st_mtime_ns))
+
+
+def test_a_folder_is_searched_to_the_bottom_without_hidden_names(root: Path) -> None:
+    assert names(root, "2024") == ["2024/01/x.csv", "2024/02/y.csv"]
+    assert len(names(root, ".")) == 7
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("*.csv", ["a.csv", "b.csv", "odd[1].csv"]),
+        ("?.*", ["a.csv", "b.csv", "c.ndjson"]),
+        ("[ac].*", ["a.csv", "c.ndjson"]),
+        ("[!a].csv", ["b.csv"]),
+        ("odd[[]1].csv", ["odd[1].csv"]),
+        ("odd[1].csv", ["odd[1].csv"]),
+        ("2024/*/*.csv", ["2024/01/x.csv", "2024/02/y.csv"]),
+        ("*/01/*.csv", ["2024/01/x.csv", "2025/01/z.csv"]),
+        ("**/*.csv", None),
+        ("2024/**", ["2024/01/x.csv", "2024/02/y.csv"]),
+        ("20*", ["2024/01/x.csv", "2024/02/y.csv", "2025/01/z.csv"]),
+        ("*/01", ["2024/01/x.csv", "2025/01/z.csv"]),
+        ("_runs/*.csv", ["_runs/r.csv"]),
+        ("_*/*.csv", ["_runs/r.csv"]),
+        ("2024/01/.*", ["2024/01/.hidden.csv"]),
+        ("2024/_staging/no.csv", ["2024/_staging/no.csv"]),
+    ],
+)
+def test_globs(root: Path, pattern: str, found: list[str] | None) -> None:
+    everything = [n for n in names(root, ".") if n.endswith(".csv")]
+    assert names(root, pattern) == (everything if found is None else found)
+
+
+def test_files_named_twice_are_listed_once_and_sorted(root: Path) -> None:
+    (root / "link.csv").symlink_to(root / "b.csv")
+    assert names(root, "b.csv", "*.csv", "a.csv") == ["a.csv", "b.csv", "odd[1].csv"]
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(root: Path) -> None:
+    (root / "2025" / "again").symlink_to(root / "2025")
+    (root / "2025" / "other").symlink_to(root / "2024" / "02")
+    assert names(root, "2025") == ["2025/01/z.csv", "2025/other/y.csv"]
+
+
+def test_what_is_not_there_is_named_with_a_remedy(root: Path) -> None:
+    (root / "empty").mkdir()
+    make(root, "hidden/_x.csv")
+    for pattern, message in [
+        ("no.csv", "no such file or folder; check the path"),
+        ("a.csv/b.csv", "no such file or folder; check the path"),
+        ("*.tsv", "no file matches; check the pattern"),
+        ("no/*.csv", "no file matches; check the pattern"),
+        ("empty", "the folder holds no file to read"),
+        ("hidden", "the folder holds no file to read"),
+    ]:
+        with pytest.raises(InputError, match=message) as caught:
+            list_inputs([str(root / "a.csv"), str(root / pattern)])
+        assert str(root / pattern) in str(caught.value)
+
+
+def test_what_is_no_file_is_refused(root: Path) -> None:
+    os.mkfifo(root / "pipe")
+    with pytest.raises(InputError, match="not a regular file"):
+        list_inputs([str(root / "pipe")])
+    with pytest.raises(InputError, match="expected a local path or gs://"):
+        list_inputs(["s3://bucket/x.csv"])
+    with pytest.raises(InputError, match="--input is empty"):
+        list_inputs([""])
+    with pytest.raises(InputError, match="whole bucket name"):
+        list_inputs(["gs://buck*/x.csv"])
+
+
+def test_a_file_that_may_not_be_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Tests may run as root, who may read everything.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(InputError, match=r"no permission to read .*a\.csv: allow it"):
+        list_inputs([str(root / "a.csv")])
+
+
+def test_a_disk_that_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", fail)
+    with pytest.raises(StorageError, match="Input/output error"):
+        list_inputs([str(root / "2024")])
+
+
+def test_a_file_that_changed_since_it_was_listed_is_not_read(root: Path) -> None:
+    (file,) = list_inputs([str(root / "a.csv")])
+    with open_input(file) as source:
+        assert source.read() == b"a.csv"
+    os.utime(file.path, ns=(1, 1))
+    with pytest.raises(InputError, match=r"a\.csv: changed since it was listed"):
+        open_input(file)
+    Path(file.path).write_text("longer than it was")
+    with pytest.raises(InputError, match="when it had 5 bytes"):
+        open_input(file)
+    Path(file.path).unlink()
+    with pytest.raises(InputError, match="gone since it was listed"):
+        open_input(file)
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "fits"),
+    [
+        ("a/**/b.csv", "a/b.csv", True),
+        ("a/**/b.csv", "a/x/y/b.csv", True),
+        ("a/**/b.csv", "a/_x/b.csv", False),
+        ("a*/b", "a/x/b", False),
+        ("[a-c]x", "bx", True),
+        ("[a-c]x", "dx", False),
+        ("[]x]y", "]y", True),
+        ("a.c", "abc", False),
+        ("[a", "[a", True),
+        ("*", "a\nb", True),
+    ],
+)
+def test_glob_pattern(glob: str, path: str, fits: bool) -> None:
+    assert bool(glob_pattern(glob).fullmatch(path)) == fits

@@ -1,0 +1,73 @@
+import pickle
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from celes_beam.config import Config
+from celes_beam.contract import CATEGORY, COLUMN_NAMES, SCHEMA, Rules
+from celes_beam.sales.generate import Generator
+from celes_beam.stores.inputs import sources
+from celes_beam.stores.inputs.files import list_inputs
+from celes_beam.stores.inputs.read import ReadOptions
+from celes_beam.stores.inputs.sources import GeneratedSales, GeneratedShard, SalesFiles
+
+STARTED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_shards_cover_the_rows_once() -> None:
+    config = Config(rows=10, batch_rows=4)
+
+    shards = GeneratedSales(config, config.rules(STARTED, generated=True)).shards()
+
+    assert shards == [GeneratedShard(0, 4), GeneratedShard(4, 4), GeneratedShard(8, 2)]
+
+
+def test_generated_rows_are_checked_slice_by_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "SLICE_ROWS", 300)
+    config = Config()
+    source = pickle.loads(
+        pickle.dumps(GeneratedSales(config, config.rules(STARTED, generated=True)))
+    )
+
+    parts = list(source.read(GeneratedShard(50, 1000)))
+
+    assert [p.rows for p in parts] == [300, 300, 300, 100]
+    table = pa.Table.from_batches([_plain(p.accepted) for p in parts])
+    assert table.to_batches()[0].schema == SCHEMA
+    assert table.combine_chunks().equals(
+        pa.Table.from_batches([Generator(config).batch(50, 1000)]).combine_chunks()
+    )
+    assert source.progress_of(GeneratedShard(50, 1000)) == 1000
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.cast(SCHEMA)
+
+
+def test_generated_rows_that_break_a_rule_are_rejected_not_lost() -> None:
+    config = Config()
+    strict = Rules(started=STARTED, categories=("Hogar",))
+
+    (part,) = GeneratedSales(config, strict).read(GeneratedShard(7, 500))
+
+    kept = [c == "Hogar" for c in Generator(config).batch(7, 500).column(CATEGORY).to_pylist()]
+    assert part.accepted.num_rows == sum(kept)
+    assert part.rejected.column("position").to_pylist() == [
+        7 + i for i, k in enumerate(kept) if not k
+    ]
+    assert set(part.rejected.column("source").to_pylist()) == {"generated:seed=42"}
+
+
+def test_files_are_planned_and_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(",".join(COLUMN_NAMES) + "\n7,2024-05-03,12.34,Hogar,Norte\nx\n")
+    source = SalesFiles(ReadOptions(), Rules(started=STARTED))
+
+    (shard,) = [s for f in list_inputs([str(path)]) for s in source.plan(f)]
+    parts = list(source.read(shard))
+
+    assert sum(p.rows for p in parts) == 2
+    assert sum(p.accepted.num_rows for p in parts) == 1
+    assert source.progress_of(shard) > 0

@@ -1,0 +1,509 @@
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from celes_beam.errors import IntegrityError, LakeConflictError, UsageError
+from celes_beam.stores.lake.commit import CommitLog, check_run_id, publish
+from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.manifest import DataFile, Manifest, Superseded
+from celes_beam.stores.lake.storage import LocalStorage, Storage, StoredFile
+
+# The protocol does not look into files, so here a "data file" is a few rows of text.
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_waiting_for_disks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+def stage(lake: Lake, run_id: str, rows: Sequence[str], **fields: Any) -> Manifest:
+    staging = lake.staging(run_id)
+    name = f"{staging.rpartition('/')[2]}.parquet"
+    data = "\n".join(rows).encode()
+    with lake.storage.create(f"{staging}/{name}") as file:
+        file.write(data)
+    files = (
+        DataFile(
+            path=f"p=1/{name}",
+            staged=name,
+            partition={"p": "1"},
+            rows=len(rows),
+            bytes=len(data),
+            crc32c="",
+            total=str(len(rows)),
+        ),
+    )
+    counts = {"rows_read": len(rows), "rows_accepted": len(rows), "total": str(len(rows))}
+    draft = {"kind": "append", "started_at": "", "files": files}
+    return Manifest(run_id=run_id, staging=staging, **(draft | counts | fields))
+
+
+def visible(root: Path) -> list[str]:
+    return sorted(
+        row for path in root.glob("p=*/*.parquet") for row in path.read_text().split("\n")
+    )
+
+
+Run = Callable[[Lake], object]
+Model = Callable[[list[str]], list[str]]
+
+
+def append(run_id: str) -> tuple[Run, Model]:
+    def run(lake: Lake) -> None:
+        if lake.prepare(run_id=run_id, if_exists="append") is None:
+            lake.commit(stage(lake, run_id, [run_id]))
+
+    return run, lambda rows: [*rows, run_id]
+
+
+def overwrite(run_id: str) -> tuple[Run, Model]:
+    def run(lake: Lake) -> None:
+        if lake.prepare(run_id=run_id, if_exists="overwrite") is None:
+            lake.commit(stage(lake, run_id, [run_id], kind="overwrite"))
+
+    return run, lambda _: [run_id]
+
+
+def merge(run_id: str) -> tuple[Run, Model]:
+    """A compaction as ``compact`` does it, of text."""
+
+    def run(lake: Lake) -> None:
+        if lake.prepare(run_id=run_id, if_exists="append") is not None:
+            return
+        epoch, snapshot = lake.claim(run_id)
+        try:
+            texts = [lake.storage.read(f.path).decode() for f in snapshot.files]
+        except Exception:
+            lake.check_not_superseded(run_id)
+            raise
+        rows = [row for text in texts for row in text.split("\n")]
+        retired = tuple(f.path for f in snapshot.files)
+        nothing_read = {"rows_read": 0, "rows_accepted": 0, "total": "0"}
+        lake.commit(
+            stage(lake, run_id, rows, kind="compact", epoch=epoch, retired=retired, **nothing_read)
+        )
+
+    return run, lambda rows: rows
+
+
+class Killed(BaseException):
+    """What a thread dies of when its process would have been killed."""
+
+
+class SteppedStorage:
+    """Stops before each operation until told to go on."""
+
+    def __init__(self, inner: Storage) -> None:
+        self.root = inner.root
+        self._inner = inner
+        self._go = threading.Semaphore(0)
+        self._stopped = threading.Semaphore(0)
+        self._killed = False
+        self.finished = False
+
+    def step(self) -> None:
+        """Let one operation happen, and wait until the next one is about to."""
+        if not self.finished:
+            self._go.release()
+            self._stopped.acquire()
+
+    def run(self, body: Callable[[], object]) -> threading.Thread:
+        """Run in a thread that stops before its first operation."""
+
+        def target() -> None:
+            try:
+                body()
+            finally:
+                self.finished = True
+                self._stopped.release()
+
+        thread = threading.Thread(target=target)
+        thread.start()
+        self._stopped.acquire()
+        return thread
+
+    def kill(self) -> None:
+        self._killed = True
+        while not self.finished:
+            self.step()
+
+    def _gate(self) -> None:
+        self._stopped.release()
+        self._go.acquire()
+        if self._killed:
+            raise Killed
+
+    def put_if_absent(self, name: str, data: bytes) -> bool:
+        self._gate()
+        return self._inner.put_if_absent(name, data)
+
+    def read(self, name: str) -> bytes:
+        self._gate()
+        return self._inner.read(name)
+
+    def open(self, name: str) -> BinaryIO:
+        self._gate()
+        return self._inner.open(name)
+
+    def create(self, name: str) -> BinaryIO:
+        self._gate()
+        return self._inner.create(name)
+
+    def exists(self, name: str) -> bool:
+        self._gate()
+        return self._inner.exists(name)
+
+    def move(self, source: str, target: str) -> None:
+        self._gate()
+        self._inner.move(source, target)
+
+    def delete(self, name: str) -> None:
+        self._gate()
+        self._inner.delete(name)
+
+    def delete_folder(self, name: str) -> None:
+        self._gate()
+        self._inner.delete_folder(name)
+
+    def list(
+        self, folder: str = "", *, recursive: bool = True, hidden: bool = True
+    ) -> Iterator[StoredFile]:
+        self._gate()
+        return iter(list(self._inner.list(folder, recursive=recursive, hidden=hidden)))
+
+    def sync(self, names: Iterable[str]) -> None:
+        self._inner.sync(names)
+
+    def tidy(self, folder: str) -> None:
+        self._gate()
+        self._inner.tidy(folder)
+
+    def local_path(self, name: str) -> str:
+        return self._inner.local_path(name)
+
+
+class Contest:
+    """Some runs on one lake, each in its thread, moved on step by step."""
+
+    def __init__(self, root: Path, runs: Sequence[tuple[Run, Model]]) -> None:
+        self.root = root
+        self.before = visible(root)
+        self.models = [model for _, model in runs]
+        self.errors: list[BaseException | None] = [None] * len(runs)
+        self.storages = [SteppedStorage(LocalStorage(str(root))) for _ in runs]
+        self.threads = [
+            storage.run(lambda i=i, run=run: self._body(i, run))
+            for i, (storage, (run, _)) in enumerate(zip(self.storages, runs, strict=True))
+        ]
+
+    def _body(self, index: int, run: Run) -> None:
+        try:
+            run(Lake(self.storages[index]))
+        except (Exception, Killed) as error:  # noqa: BLE001 - judged by finish and check
+            self.errors[index] = error
+
+    def follow(self, schedule: Iterable[int]) -> None:
+        for index in schedule:
+            self.storages[index].step()
+
+    def finish(self) -> None:
+        """Let all come to their end, in order; each must succeed or lose to another."""
+        for storage, thread in zip(self.storages, self.threads, strict=True):
+            while not storage.finished:
+                storage.step()
+            thread.join()
+        for error in self.errors:
+            if error is not None and not isinstance(error, (LakeConflictError, Killed)):
+                raise error
+
+    def check(self) -> None:
+        """The lake must be as if those that succeeded had run one after another."""
+        won = [m for m, e in zip(self.models, self.errors, strict=True) if e is None]
+        assert won, self.errors
+        check_lake(self.root, self.before, won)
+
+
+def check_lake(root: Path, before: list[str], models: Sequence[Model]) -> None:
+    lake = Lake.open(str(root))
+    lake.sweep(0)
+    allowed = []
+    for order in itertools.permutations(models):
+        rows = before
+        for model in order:
+            rows = model(rows)
+        allowed.append(sorted(rows))
+    assert visible(root) in allowed
+    assert lake.snapshot().rows == len(visible(root))
+    assert lake.strangers(1) == []
+    assert not list((root / "_commits").glob(".*"))
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    lake = Lake.open(str(tmp_path / "base"))
+    for run_id in ("old-1", "old-2"):
+        lake.commit(stage(lake, run_id, [f"{run_id}-{i}" for i in range(2)]))
+    return tmp_path / "base"
+
+
+def steps(base: Path, run: tuple[Run, Model]) -> int:
+    """How many storage operations a run takes when nobody is in its way."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = shutil.copytree(base, Path(folder) / "lake")
+        contest = Contest(root, [run])
+        taken = 0
+        while not contest.storages[0].finished:
+            contest.storages[0].step()
+            taken += 1
+        contest.finish()
+    return taken
+
+
+PAIRS = [
+    (merge("a"), overwrite("b")),
+    (merge("a"), merge("b")),
+    (overwrite("a"), overwrite("b")),
+    (append("a"), overwrite("b")),
+    (append("a"), merge("b")),
+    (append("a"), append("b")),
+]
+PAIR_NAMES = [
+    "merge-overwrite",
+    "merge-merge",
+    "overwrite-overwrite",
+    "append-overwrite",
+    "append-merge",
+    "append-append",
+]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=PAIR_NAMES)
+def test_two_runs_interrupting_each_other_anywhere_leave_a_serial_result(
+    base: Path, tmp_path: Path, pair: tuple[tuple[Run, Model], tuple[Run, Model]]
+) -> None:
+    """The first is interrupted by the second, and the second by the rest of the first."""
+    of_first, of_second = (steps(base, run) for run in pair)
+    for i, j in itertools.product(range(of_first + 1), range(0, of_second + 1, 4)):
+        root = shutil.copytree(base, tmp_path / "lake")
+        contest = Contest(root, pair)
+        contest.follow([0] * i + [1] * j)
+        contest.finish()
+        contest.check()
+        shutil.rmtree(root)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=PAIR_NAMES)
+def test_a_run_killed_anywhere_is_in_nobodys_way_and_can_come_back(
+    base: Path, tmp_path: Path, pair: tuple[tuple[Run, Model], tuple[Run, Model]]
+) -> None:
+    (first, first_model), (second, second_model) = pair
+    before = visible(base)
+    superseded = 0
+    for i in range(steps(base, pair[0]) + 1):
+        root = shutil.copytree(base, tmp_path / "lake")
+        contest = Contest(root, pair[:1])
+        contest.follow([0] * i)
+        contest.storages[0].kill()
+        contest.finish()
+        second(Lake.open(str(root)))
+        won = [first_model, second_model]
+        try:
+            first(Lake.open(str(root)))
+        except LakeConflictError:
+            assert isinstance(CommitLog(LocalStorage(str(root))).decision("a"), Superseded)
+            superseded += 1
+            won = [second_model]
+        check_lake(root, before, won)
+        shutil.rmtree(root)
+    retiring = first in (PAIRS[0][0][0], PAIRS[1][0][0], PAIRS[2][0][0])
+    assert (superseded > 0) == retiring
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.integers(0, 2), max_size=120))
+def test_three_runs_in_any_order_of_steps_leave_a_serial_result(schedule: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "lake"
+        lake = Lake.open(str(root))
+        for run_id in ("old-1", "old-2"):
+            lake.commit(stage(lake, run_id, [run_id]))
+        contest = Contest(root, [append("a"), overwrite("b"), merge("c")])
+        contest.follow(schedule)
+        contest.finish()
+        contest.check()
+
+
+def test_two_creations_leave_one_lake(tmp_path: Path) -> None:
+    def create(run_id: str) -> tuple[Run, Model]:
+        def run(lake: Lake) -> None:
+            lake.prepare(run_id=run_id, if_exists="error")
+            lake.commit(stage(lake, run_id, [run_id], kind="create"))
+
+        return run, lambda _: [run_id]
+
+    pair = create("a"), create("b")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for i, j in itertools.product(range(steps(empty, pair[0]) + 1), range(0, 30, 3)):
+        root = tmp_path / "lake"
+        root.mkdir()
+        contest = Contest(root, pair)
+        contest.follow([0] * i + [1] * j)
+        for storage, thread in zip(contest.storages, contest.threads, strict=True):
+            while not storage.finished:
+                storage.step()
+            thread.join()
+        assert len(visible(root)) == 1
+        assert sum(e is None for e in contest.errors) == 1
+        shutil.rmtree(root)
+
+
+# Decisions
+
+
+def test_a_run_is_decided_once(tmp_path: Path) -> None:
+    one, other = (Lake.open(str(tmp_path)) for _ in range(2))
+    mine, theirs = stage(one, "r", ["mine"]), stage(other, "r", ["theirs"])
+    other.commit(theirs)
+    with pytest.raises(LakeConflictError, match="run r was committed by another process at 2"):
+        one.commit(mine)
+    assert visible(tmp_path) == ["theirs"]
+    assert not (tmp_path / "_staging").exists()
+
+
+def test_a_decision_whose_answer_was_lost_is_found_again(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    draft = stage(lake, "r", ["row"])
+    decided = CommitLog(lake.storage).decide(draft)
+    assert CommitLog(lake.storage).decide(draft) == decided
+    assert lake.commit(draft) == decided
+    assert lake.commit(draft) == decided
+    assert visible(tmp_path) == ["row"]
+
+
+def test_commits_are_ordered_by_epoch_then_time(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    lake.commit(stage(lake, "z", ["1"]))
+    lake.commit(stage(lake, "y", ["2"], kind="overwrite"))
+    lake.commit(stage(lake, "x", ["3"]))
+    lake.commit(stage(lake, "w", ["4"]))
+    lake.commit(stage(lake, "a", ["5"], kind="overwrite"))
+    assert [m.run_id for m in lake.runs()] == ["z", "y", "x", "w", "a"]
+    assert [m.epoch for m in lake.runs()] == [0, 1, 1, 1, 2]
+
+
+# Epochs
+
+
+def test_a_claim_is_used_on_by_its_own_run(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    assert lake.claim("r")[0] == 1
+    assert lake.claim("r")[0] == 1
+    lake.commit(stage(lake, "r", ["row"], kind="overwrite"))
+    assert lake.claim("s")[0] == 2
+
+
+def test_a_claim_supersedes_the_undecided_one_before_it(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    epoch, _ = lake.claim("slow")
+    assert lake.claim("fast")[0] == epoch + 1
+    log = CommitLog(lake.storage)
+    decision = log.decision("slow")
+    assert isinstance(decision, Superseded)
+    assert decision.by == "fast"
+    with pytest.raises(LakeConflictError, match="run slow was superseded by fast: run again"):
+        lake.commit(stage(lake, "slow", ["row"], kind="compact", epoch=epoch))
+    with pytest.raises(LakeConflictError, match="run slow was superseded by fast"):
+        lake.claim("slow")
+    with pytest.raises(LakeConflictError, match="run slow was superseded by fast"):
+        lake.prepare(run_id="slow", if_exists="append")
+    assert visible(tmp_path) == []
+
+
+# Publishing
+
+
+def undone(lake: Lake, manifest: Manifest) -> Manifest:
+    """Decide without publishing."""
+    return CommitLog(lake.storage).decide(manifest)
+
+
+def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    manifest = lake.commit(stage(lake, "r", ["row"]))
+    publish(lake.storage, manifest)
+    assert visible(tmp_path) == ["row"]
+
+
+def test_a_late_publisher_does_not_bring_back_what_was_retired(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    old = lake.commit(stage(lake, "old", ["old"]))
+    new = lake.commit(stage(lake, "new", ["new"], kind="overwrite"))
+    publish(lake.storage, old)
+    publish(lake.storage, new)
+    assert visible(tmp_path) == ["new"]
+
+
+def test_a_retiring_commit_waits_for_what_it_retires_to_be_published(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    old = undone(lake, stage(lake, "old", ["old"]))
+    assert visible(tmp_path) == []
+    lake.commit(stage(lake, "new", ["new"], kind="overwrite"))
+    publish(lake.storage, old)
+    assert visible(tmp_path) == ["new"]
+
+
+def test_a_staged_file_that_is_gone_is_told(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    manifest = undone(lake, stage(lake, "r", ["row"]))
+    lake.storage.delete(f"{manifest.staging}/{manifest.files[0].staged}")
+    with pytest.raises(IntegrityError, match=r"commit r: p=1/.*\.parquet is gone, and so is _stag"):
+        Lake.open(str(tmp_path)).snapshot()
+
+
+def test_the_rejected_folder_holds_exactly_what_was_committed(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    with lake.storage.create("_rejected/r/left-by-someone.parquet") as file:
+        file.write(b"")
+    lake.commit(stage(lake, "r", ["row"]))
+    assert not (tmp_path / "_rejected").exists()
+
+
+def test_a_broken_decision_is_told(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    lake.storage.put_if_absent("_commits/r.json", b'{"decision": "commit", "run_id": 3}')
+    with pytest.raises(IntegrityError, match=r"_commits/r\.json is not a commit of this version"):
+        lake.snapshot()
+
+
+def test_decisions_are_json_that_says_what_it_is(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    lake.commit(stage(lake, "r", ["row"]))
+    content = msgspec.json.decode((tmp_path / "_commits" / "r.json").read_bytes())
+    assert content["decision"] == "commit"
+    assert content["files"][0]["rows"] == 1
+
+
+@pytest.mark.parametrize("run_id", ["a", "2024-05-03", "A.b_c-9", "x" * 100])
+def test_run_ids_that_can_name_files(run_id: str) -> None:
+    check_run_id(run_id)
+
+
+@pytest.mark.parametrize("run_id", ["", "a/b", "../x", ".hidden", "_x", "x" * 101, "a b", "a\n"])
+def test_run_ids_that_cannot(run_id: str) -> None:
+    with pytest.raises(UsageError, match="expected a letter or digit"):
+        check_run_id(run_id)

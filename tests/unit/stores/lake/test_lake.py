@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import os
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from celes_beam.errors import (
+    IntegrityError,
+    LakeConflictError,
+    LakeExistsError,
+    StorageError,
+    UsageError,
+)
+from celes_beam.stores.lake.commit import CommitLog
+from celes_beam.stores.lake.lake import STALE_SECONDS, Lake
+from celes_beam.stores.lake.manifest import InputRecord, Manifest
+from tests.lakes import Sale, commit_sales, draft, reject, visible_sales
+
+SALES: list[Sale] = [("Hogar", "Norte", 100), ("Ropa", "Sur", 250), ("Ropa", "Sur", 175)]
+PLAIN = [("Norte", 100), ("Sur", 175), ("Sur", 250)]
+MONDAY = InputRecord(path="lunes.csv", size=10, version="1")
+TUESDAY = InputRecord(path="martes.csv", size=20, version="1")
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake.open(str(tmp_path / "lake"))
+
+
+def root(lake: Lake) -> Path:
+    return Path(lake.storage.root)
+
+
+def put(lake: Lake, name: str) -> Path:
+    lake.storage.put_if_absent(name, b"x")
+    return Path(lake.storage.local_path(name))
+
+
+# Commits
+
+
+def test_a_commit_makes_its_files_visible_and_nothing_else(lake: Lake) -> None:
+    manifest = lake.commit(reject(lake, draft(lake, "r", SALES), 2))
+    assert visible_sales(root(lake)) == PLAIN
+    assert sorted(p.name for p in root(lake).iterdir()) == [
+        "_commits",
+        "_rejected",
+        "region_de_venta=Norte",
+        "region_de_venta=Sur",
+    ]
+    assert [p.name for p in root(lake).glob("_rejected/r/*")] == [
+        Path(manifest.rejected_files[0].path).name
+    ]
+    snapshot = lake.snapshot()
+    assert snapshot.files == manifest.files
+    assert snapshot.runs == (manifest,)
+    assert (snapshot.rows, snapshot.total) == (3, Decimal("5.25"))
+    assert snapshot.bytes == sum(p.stat().st_size for p in root(lake).glob("region*/*"))
+
+
+def test_nothing_is_visible_before_the_commit(lake: Lake) -> None:
+    draft(lake, "r", SALES)
+    assert visible_sales(root(lake)) == []
+    assert lake.snapshot().files == ()
+    assert lake.strangers(1) == []
+
+
+def test_a_lake_that_is_not_there_is_empty_and_stays_not_there(lake: Lake) -> None:
+    assert lake.snapshot().files == ()
+    assert lake.runs() == []
+    assert lake.prepare(run_id="r", if_exists="error") is None
+    assert not root(lake).exists()
+
+
+def test_an_overwrite_retires_all_that_was_there(lake: Lake) -> None:
+    commit_sales(lake, "a", SALES)
+    commit_sales(lake, "b", SALES)
+    manifest = commit_sales(lake, "c", SALES[:1], kind="overwrite")
+    assert visible_sales(root(lake)) == PLAIN[:1]
+    assert not (root(lake) / "region_de_venta=Sur").exists()
+    assert (len(manifest.retired), manifest.replaces) == (4, ("a", "b"))
+    assert lake.snapshot().files == manifest.files
+
+
+def test_readers_keep_what_they_have_open(lake: Lake) -> None:
+    manifest = commit_sales(lake, "a", SALES)
+    with lake.storage.open(manifest.files[0].path) as file:
+        commit_sales(lake, "b", SALES, kind="overwrite")
+        assert len(file.read()) == manifest.files[0].bytes
+
+
+def test_no_rows_are_a_commit_too(lake: Lake) -> None:
+    commit_sales(lake, "a", SALES)
+    commit_sales(lake, "b", [], kind="overwrite")
+    assert visible_sales(root(lake)) == []
+    assert lake.prepare(run_id="c", if_exists="error") is None
+
+
+def test_a_creation_needs_the_lake_to_be_empty(lake: Lake) -> None:
+    late = draft(lake, "late", SALES, kind="create")
+    commit_sales(lake, "early", SALES)
+    with pytest.raises(LakeConflictError, match="empty when run late began, and now holds 3 rows"):
+        lake.commit(late)
+    assert visible_sales(root(lake)) == PLAIN
+
+
+def test_a_commit_cut_short_is_finished_by_any_reader(lake: Lake) -> None:
+    CommitLog(lake.storage).decide(draft(lake, "r", SALES))
+    assert visible_sales(root(lake)) == []
+    assert lake.recover() == ["r"]
+    assert lake.recover() == []
+    assert visible_sales(root(lake)) == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rows_read": 4}, "rows read, and accepted"),
+        ({"total": "5.26"}, "the sum of amounts, and that of the files, do not agree: 5.26 and 5"),
+    ],
+)
+def test_a_draft_whose_counts_disagree_is_refused(
+    lake: Lake, changes: dict[str, object], message: str
+) -> None:
+    wrong = msgspec.structs.replace(draft(lake, "r", SALES), **changes)
+    with pytest.raises(IntegrityError, match=f"run r: {message}.*; nothing was committed"):
+        lake.commit(wrong)
+    assert lake.find("r") is None
+
+
+def first_file(manifest: Manifest, **changes: object) -> Manifest:
+    first = msgspec.structs.replace(manifest.files[0], **changes)
+    return msgspec.structs.replace(manifest, files=(first, *manifest.files[1:]))
+
+
+def test_a_staged_file_that_changed_is_refused(lake: Lake) -> None:
+    manifest = draft(lake, "r", SALES)
+    with pytest.raises(IntegrityError, match=r"was staged with 1 bytes, and has \d"):
+        lake.commit(first_file(manifest, bytes=1))
+    lake.storage.delete(f"{manifest.staging}/{manifest.files[0].staged}")
+    with pytest.raises(IntegrityError, match="was staged, and is gone"):
+        lake.commit(manifest)
+
+
+def test_a_path_is_used_once_and_seen_by_readers(lake: Lake) -> None:
+    used = commit_sales(lake, "a", SALES).files[0].path
+    with pytest.raises(IntegrityError, match="was used by an earlier commit"):
+        lake.commit(first_file(draft(lake, "b", SALES), path=used))
+    for path in ("_x/part.parquet", "p=1/.part.parquet", "/part.parquet", "_rejected/c/part"):
+        with pytest.raises(IntegrityError, match="is not where readers look for it"):
+            lake.commit(first_file(draft(lake, "c", SALES), path=path))
+
+
+def test_rejected_files_belong_in_the_folder_of_their_run(lake: Lake) -> None:
+    manifest = reject(lake, draft(lake, "r", SALES), 1)
+    elsewhere = msgspec.structs.replace(manifest.rejected_files[0], path="_rejected/s/part")
+    with pytest.raises(IntegrityError, match="_rejected/s/part is not where readers look"):
+        lake.commit(msgspec.structs.replace(manifest, rejected_files=(elsewhere,)))
+
+
+# Preparing
+
+
+def test_a_run_that_has_committed_is_nothing_to_do(lake: Lake) -> None:
+    manifest = commit_sales(lake, "r", SALES)
+    for mode in ("error", "append", "overwrite"):
+        assert lake.prepare(run_id="r", if_exists=mode) == manifest
+    assert lake.find("r") == manifest
+    assert lake.find("s") is None
+
+
+def test_error_mode_refuses_a_lake_with_rows(lake: Lake) -> None:
+    commit_sales(lake, "a", SALES)
+    with pytest.raises(LakeExistsError, match="already holds a lake of 3 rows: add to it with"):
+        lake.prepare(run_id="b", if_exists="error")
+    assert lake.prepare(run_id="b", if_exists="append") is None
+    assert lake.prepare(run_id="b", if_exists="overwrite") is None
+
+
+@pytest.mark.parametrize("mode", ["error", "append", "overwrite"])
+def test_files_of_others_are_never_mixed_with_ours(lake: Lake, mode: str) -> None:
+    commit_sales(lake, "a", SALES)
+    put(lake, "region_de_venta=Sur/de-otro.parquet")
+    with pytest.raises(LakeExistsError, match=r"no commit of this lake made \(region.*de-otro"):
+        lake.prepare(run_id="b", if_exists=mode)
+
+
+def test_three_strangers_are_named(lake: Lake) -> None:
+    for name in "abcde":
+        put(lake, name)
+    with pytest.raises(LakeExistsError, match=r"\(a, b, c\)"):
+        lake.prepare(run_id="r", if_exists="error")
+
+
+def test_hidden_files_of_others_are_let_be(lake: Lake) -> None:
+    put(lake, ".DS_Store")
+    put(lake, "_SUCCESS")
+    assert lake.prepare(run_id="r", if_exists="error") is None
+
+
+def test_an_unknown_mode_or_run_id_is_refused(lake: Lake) -> None:
+    with pytest.raises(UsageError, match="--if_exists merge: expected one of error, append, over"):
+        lake.prepare(run_id="r", if_exists="merge")
+    with pytest.raises(UsageError, match=r"run id '\.\./r': expected"):
+        lake.prepare(run_id="../r", if_exists="error")
+
+
+def test_an_append_is_partitioned_like_the_lake(lake: Lake) -> None:
+    commit_sales(lake, "a", SALES)
+    with pytest.raises(UsageError, match="--partition_by mes,anio: the lake is partitioned by reg"):
+        lake.prepare(run_id="b", if_exists="append", partition_by=("mes", "anio"))
+    assert lake.prepare(run_id="b", if_exists="append", partition_by=("region_de_venta",)) is None
+    assert lake.prepare(run_id="b", if_exists="overwrite", partition_by=()) is None
+    commit_sales(lake, "b", [], kind="overwrite")
+    assert lake.prepare(run_id="c", if_exists="append", partition_by=()) is None
+
+
+def test_a_folder_nobody_may_write_is_told_before_the_work(lake: Lake) -> None:
+    root(lake).write_text("in the way")
+    with pytest.raises(StorageError, match=r"cannot write .*lake/_staging/r/"):
+        lake.staging("r")
+
+
+# The ledger
+
+
+def test_inputs_of_commits_count_as_read(lake: Lake) -> None:
+    commit_sales(lake, "a", SALES, inputs=(MONDAY,))
+    draft(lake, "b", SALES, inputs=(TUESDAY,))
+    assert lake.seen_inputs() == {("lunes.csv", 10, "1")}
+
+
+def test_an_overwrite_starts_the_ledger_anew(lake: Lake) -> None:
+    commit_sales(lake, "a", SALES, inputs=(MONDAY, TUESDAY))
+    commit_sales(lake, "b", SALES, kind="overwrite", inputs=(MONDAY,))
+    assert lake.seen_inputs() == {MONDAY.key}
+    commit_sales(lake, "c", SALES, inputs=(TUESDAY,))
+    assert lake.seen_inputs() == {MONDAY.key, TUESDAY.key}
+
+
+def test_an_input_that_another_run_took_in_meanwhile_is_not_taken_in_twice(lake: Lake) -> None:
+    mine = draft(lake, "a", SALES, inputs=(MONDAY, TUESDAY))
+    commit_sales(lake, "b", SALES, inputs=(TUESDAY,))
+    with pytest.raises(LakeConflictError, match=r"martes\.csv was taken into the lake by another"):
+        lake.commit(mine)
+    assert visible_sales(root(lake)) == PLAIN
+    assert not list(root(lake).glob("_staging/a/*"))
+    again = draft(lake, "a", SALES, inputs=(MONDAY, TUESDAY))
+    lake.commit(again, reprocess=True)
+    assert len(visible_sales(root(lake))) == 6
+
+
+def test_a_changed_input_is_another_input(lake: Lake) -> None:
+    commit_sales(lake, "a", SALES, inputs=(MONDAY,))
+    newer = msgspec.structs.replace(MONDAY, version="2")
+    commit_sales(lake, "b", SALES, inputs=(newer,))
+    assert lake.seen_inputs() == {MONDAY.key, newer.key}
+
+
+# Sweeping
+
+
+def age(folder: Path, seconds: float) -> None:
+    for path in folder.rglob("*"):
+        os.utime(path, (time.time() - seconds,) * 2)
+
+
+def test_old_staging_of_undecided_runs_is_swept(lake: Lake) -> None:
+    old, fresh = (draft(lake, "r", SALES).staging for _ in range(2))
+    age(root(lake) / old, STALE_SECONDS + 10)
+    assert lake.sweep(time.time()) == [old]
+    assert [p.name for p in root(lake).glob("_staging/r/*")] == [Path(fresh).name]
+
+
+def test_one_fresh_file_keeps_an_attempt(lake: Lake) -> None:
+    staging = draft(lake, "r", SALES).staging
+    age(root(lake) / staging, STALE_SECONDS + 10)
+    put(lake, f"{staging}/part-late.parquet")
+    assert lake.sweep(time.time()) == []
+
+
+def test_staging_of_decided_runs_is_swept_at_once(lake: Lake) -> None:
+    commit_sales(lake, "r", SALES)
+    late = draft(lake, "r", SALES).staging
+    lake.claim("s")
+    superseded = draft(lake, "s", SALES).staging
+    lake.claim("t")
+    assert lake.sweep(time.time()) == sorted([late, superseded])
+    assert not (root(lake) / "_staging").exists()
+
+
+def test_staging_of_a_commit_under_way_is_never_swept(lake: Lake) -> None:
+    CommitLog(lake.storage).decide(draft(lake, "r", SALES))
+    age(root(lake) / "_staging", STALE_SECONDS + 10)
+    assert lake.sweep(time.time()) == []
+    assert lake.recover() == ["r"]
+    assert visible_sales(root(lake)) == PLAIN
+
+
+def test_preparing_recovers_and_sweeps(lake: Lake) -> None:
+    CommitLog(lake.storage).decide(draft(lake, "a", SALES))
+    age(root(lake) / draft(lake, "b", SALES).staging, STALE_SECONDS + 10)
+    lake.prepare(run_id="c", if_exists="append")
+    assert visible_sales(root(lake)) == PLAIN
+    assert not (root(lake) / "_staging").exists()
+
+
+def test_an_attempt_can_be_discarded(lake: Lake) -> None:
+    lake.discard(draft(lake, "r", SALES).staging)
+    assert list(root(lake).iterdir()) == []
