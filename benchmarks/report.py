@@ -33,7 +33,9 @@ How it is measured:
   highest of all rounds. Every contestant is one process.
 - What each one wrote is read back: the rows and the exact sums of every category and region must be
   the same for all, or the benchmark fails.
-- All compress with zstd, level 1, have the same column types, and may use all cores.
+- Engines compress with zstd, level 1; the pipeline, the limit and "our Parquet settings" do as
+  `celes_beam.stores.parquet_writer.parquet_settings` says. All have the same column types (the
+  straightforward way has floats), and may use all cores.
 """
 
 
