@@ -34,7 +34,7 @@ How it is measured:
 - What each one wrote is read back: the rows and the exact sums of every category and region must be
   the same for all, or the benchmark fails.
 - Engines compress with zstd, level 1; the pipeline, the limit and "our Parquet settings" do as
-  `celes_beam.stores.parquet_writer.parquet_settings` says. All have the same column types (the
+  `celes_beam.stores.lake.parquet_writer.parquet_settings` says. All have the same column types (the
   straightforward way has floats), and may use all cores.
 """
 
