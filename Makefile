@@ -8,8 +8,8 @@ ARGS ?=
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-run: .venv/.run ## generate ten million sales into ./lake (ARGS="…" for other flags)
-	$(BIN)/python -m pipelines.batch --runner DirectRunner --if_exists overwrite $(ARGS)
+run: .venv/.run ## generate ten million sales into ./demo_lake (ARGS="…" for other flags)
+	$(BIN)/python -m pipelines.batch --runner DirectRunner --output demo_lake --if_exists overwrite $(ARGS)
 
 test: lint typecheck layers unit ## everything a change must pass
 

@@ -143,7 +143,7 @@ def load_config(path: str | None = None, flags: Mapping[str, Any] | None = None)
     Flags that are ``None`` were not given. Raises ``ConfigError`` naming the field, its value and
     what is expected.
     """
-    values = _read_file(path) if path else {}
+    values = {} if path is None else _read_file(path)
     values.update({k: v for k, v in (flags or {}).items() if v is not None})
     try:
         return Config.model_validate(values)

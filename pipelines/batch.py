@@ -49,11 +49,12 @@ def build(
     files: Sequence[InputFile] = (),
     *,
     threads: int = 0,
+    spread: bool = True,
 ) -> beam.PCollection[Manifest]:
     """Build the pipeline that stages and commits ``draft``; yields the manifest as decided.
 
     ``files`` are what is to be read (none when sales are generated). ``threads`` work on the
-    shards of one bundle; 0 is one a core.
+    shards of one bundle; 0 is one a core. ``spread`` shares the shards out to several workers.
     """
     import apache_beam as beam  # noqa: PLC0415
 
@@ -73,9 +74,10 @@ def build(
             | "Files" >> beam.Create(files, reshuffle=False)
             | "Plan" >> beam.FlatMap(source.plan)
         )
+    if spread:
+        shards = shards | "Reshuffle" >> beam.Reshuffle()
     return (
         shards
-        | "Reshuffle" >> beam.Reshuffle()
         | "Stage" >> StageSales(source, folder, options.layout, options.run_id, threads)
         | "Commit" >> CommitLake(lake.storage.root, draft, options.limit, options.reprocess)
     )
@@ -92,8 +94,10 @@ def run(argv: Sequence[str] | None = None) -> RunSummary:
     flags, beam_argv = parse_flags(parser, sys.argv[1:] if argv is None else argv)
 
     from celes_beam.commands.batch_options import batch_options  # noqa: PLC0415
+    from celes_beam.commands.summary import check_json_target  # noqa: PLC0415
 
     options = batch_options(flags)
+    check_json_target(flags.summary_json, options.output)
     summary = _run(options, beam_argv, known_flags(parser), progress=flags.progress)
     if flags.summary_json:
         summary.write_json(flags.summary_json)
@@ -152,7 +156,8 @@ def _run(
     started = time.perf_counter()
     try:
         pipeline = beam.Pipeline(runner=runner, options=beam_flags)
-        build(pipeline, options, lake, draft, files, threads=0 if is_local(beam_flags) else 1)
+        local = is_local(beam_flags)
+        build(pipeline, options, lake, draft, files, threads=0 if local else 1, spread=not local)
         run_to_end(pipeline, beam_flags, run_id=options.run_id, total=total, progress=progress)
     except BaseException as error:
         decided = lake.find(options.run_id)

@@ -122,9 +122,11 @@ def run(argv: Sequence[str] | None = None) -> DatasetSummary:
     flags, beam_argv = parse_flags(parser, sys.argv[1:] if argv is None else argv)
 
     from celes_beam.commands.dataset_options import dataset_options  # noqa: PLC0415
+    from celes_beam.commands.summary import check_json_target  # noqa: PLC0415
 
     options = dataset_options(flags)
     options.target.check(overwrite=options.overwrite)
+    check_json_target(flags.summary_json, flags.output)
     summary = _run(options, beam_argv, known_flags(parser), progress=flags.progress)
     if flags.summary_json:
         summary.write_json(flags.summary_json)

@@ -20,8 +20,8 @@ def add_aggregate_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--columns",
+        action="extend",
         type=column_mapping,
-        default=(),
         metavar="COLUMN=HEADER,…",
         help="columns that go by another name in a folder that is no lake, such as "
         "id_cliente=household_id",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from celes_beam.commands.flags import one_header_each
 from celes_beam.commands.summary import print_aggregates, print_top, write_json
 from celes_beam.errors import ConfigError
 from celes_beam.sales.order import Order
@@ -65,7 +66,7 @@ def aggregate_options(flags: argparse.Namespace) -> AggregateOptions:
         run_id=f"aggregate-{secrets.token_hex(3)}",
         started=datetime.now(UTC),
         input=flags.input,
-        headers=flags.columns,
+        headers=one_header_each(flags.columns or ()),
         target=ResultFolder(flags.output),
         overwrite=flags.if_exists == "overwrite",
         order=Order(flags.sort_by or Order().column, flags.descending),

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from celes_beam.commands.flags import most_rejected
+from celes_beam.commands.flags import most_rejected, one_header_each
 from celes_beam.config import Config, config_from_flags
 from celes_beam.contract import Rules
 from celes_beam.errors import ConfigError
@@ -44,11 +44,10 @@ def batch_options(flags: argparse.Namespace) -> BatchOptions:
     """Resolve the flags of ``pipelines.batch``. Raises ``ConfigError`` naming flag and value."""
     started = datetime.now(UTC)
     config = config_from_flags(flags)
-    if flags.input and flags.rows is not None:
-        raise ConfigError("--rows is for generated sales: leave it out, or leave out --input")
+    _check_flags_fit(flags)
     limit_rows, limit_share = most_rejected(flags.max_rejected)
     return BatchOptions(
-        run_id=flags.run_id or new_run_id(started),
+        run_id=new_run_id(started) if flags.run_id is None else flags.run_id,
         inputs=tuple(flags.input or ()),
         output=flags.output,
         if_exists=flags.if_exists,
@@ -70,8 +69,29 @@ def read_options(flags: argparse.Namespace) -> ReadOptions:
             encoding=flags.csv_encoding,
             notation=Notation(decimal_point=flags.csv_decimal, date_format=flags.date_format),
         ),
-        columns=flags.columns,
+        columns=one_header_each(flags.columns or ()),
     )
+
+
+def _check_flags_fit(flags: argparse.Namespace) -> None:
+    """Raise ``ConfigError`` for a flag that would do nothing."""
+    generated: dict[str, object] = {"rows": None, "seed": None, "batch_rows": None}
+    read: dict[str, object] = {
+        "format": "auto",
+        "columns": None,
+        "csv_delimiter": None,
+        "csv_decimal": ".",
+        "csv_encoding": "utf-8",
+        "date_format": None,
+        "reprocess": False,
+    }
+    for name, default in (generated if flags.input else read).items():
+        if getattr(flags, name) != default:
+            raise ConfigError(
+                f"--{name} is for generated sales: leave it out, or leave out --input"
+                if flags.input
+                else f"--{name} is for input files: leave it out, or give --input"
+            )
 
 
 def new_run_id(started: datetime) -> str:

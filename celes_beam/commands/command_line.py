@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import re
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ _LOGGER = logging.getLogger(__name__)
 _commands: list[ExitStack] = []
 """What the command that is running has to undo when it ends."""
 _INTERRUPTED = 130
+_INTERRUPT_IN_TEXT = re.compile(r"\bKeyboardInterrupt\b")
 _BEAM_SUFFIX = re.compile(r"\s*\[while running [^\]]*\]")
 _OUR_ERROR_IN_TEXT = re.compile(r"celes_beam\.errors\.(\w+): ([^\n]+)")
 
@@ -32,19 +34,21 @@ def run_command(program: str, command: Callable[[Sequence[str]], int], argv: Seq
     if not _shows_tracebacks():
         threading.excepthook = _log_thread_failure
     stderr = sys.stderr
+    for stream in (sys.stdout, stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a letter is no reason to fail after the work is done.
+            stream.reconfigure(errors="replace")
     with ExitStack() as ending:
         _commands.append(ending)
         ending.callback(_commands.remove, ending)
+        ending.enter_context(_terminated_as_interrupt())
         try:
             return command(argv)
-        except KeyboardInterrupt:
-            print(f"{program}: interrupted; it is safe to run it again", file=stderr)
-            return _INTERRUPTED
         except BrokenPipeError:
             # The reader of our output went away; a second complaint at exit would be noise.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             message, code = explain(error)
             if _shows_tracebacks():
                 logging.getLogger("celes_beam").exception("%s", message)
@@ -88,6 +92,10 @@ def explain(error: BaseException) -> tuple[str, int]:
     Runners wrap what a worker raised: the original is looked for among the causes, and in the text
     of the error where the runner is another process.
     """
+    stopped = next((e for e in _chain(error) if isinstance(e, KeyboardInterrupt)), None)
+    if stopped is not None or _INTERRUPT_IN_TEXT.search(str(error)):
+        how, code = stopped.args if stopped and stopped.args else ("interrupted", _INTERRUPTED)
+        return f"{_one_line(how)}; it is safe to run it again", code
     ours = _ours(error)
     if ours is not None:
         return _one_line(str(ours)), ours.exit_code
@@ -103,17 +111,39 @@ def explain(error: BaseException) -> tuple[str, int]:
 
 
 def _ours(error: BaseException) -> CelesError | None:
-    seen: BaseException | None = error
-    while seen is not None:
+    for seen in _chain(error):
         if isinstance(seen, CelesError):
             return seen
-        seen = seen.__cause__ or seen.__context__
     found = _OUR_ERROR_IN_TEXT.findall(str(error))
     if not found:
         return None
     name, message = found[-1]
     kind: type[CelesError] = getattr(errors, name, CelesError)
     return kind(message)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+@contextmanager
+def _terminated_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM unwind the command as Ctrl-C does, so that it tidies up after itself."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt("terminated", 128 + signum)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _shows_tracebacks() -> bool:

@@ -83,7 +83,8 @@ class DatasetSummary:
 
     def print(self, console: Console) -> None:
         """Print the summary for people."""
-        from rich.table import Table  # noqa: PLC0415 - slow to import: not for --help
+        from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
+        from rich.table import Table  # noqa: PLC0415
 
         facts = Table.grid(padding=(0, 2))
         facts.add_column(style="dim")
@@ -99,6 +100,6 @@ class DatasetSummary:
         facts.add_row("time", f"{self.seconds:,.2f} s")
         facts.add_row("speed", f"{self.rows / max(self.seconds, 1e-9):,.0f} rows/s")
         console.print(facts)
-        console.print(f"\nData set: [bold]{self.output}[/]", soft_wrap=True)
+        console.print(f"\nData set: [bold]{escape(self.output)}[/]", soft_wrap=True)
         source = shlex.quote(self.output)
         print_next_steps(console, [f"python -m pipelines.batch --input {source} --output ./lake"])

@@ -7,7 +7,7 @@ at once and a flag is described in one place.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from celes_beam.errors import ConfigError
@@ -134,7 +134,7 @@ def add_sales_flags(parser: argparse.ArgumentParser) -> None:
         "--batch_rows",
         type=whole_number("--batch_rows"),
         metavar="N",
-        help="rows of a shard, the unit of work and of retry (default: 1,000,000)",
+        help="rows generated in one shard, the unit of retry (default: 1,000,000)",
     )
     group.add_argument(
         "--categories",
@@ -169,8 +169,8 @@ def add_format_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--columns",
+        action="extend",
         type=column_mapping,
-        default=(),
         metavar="COLUMN=HEADER,…",
         help="headers that go by another name, such as id_cliente=household_id",
     )
@@ -278,6 +278,17 @@ def column_mapping(text: str) -> tuple[tuple[str, str], ...]:
             )
         pairs.append((column, header))
     return tuple(pairs)
+
+
+def one_header_each(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Check that ``--columns`` names one header for a column. Raises ``ConfigError``."""
+    headers: dict[str, str] = {}
+    for column, header in pairs:
+        if headers.setdefault(column, header) != header:
+            raise ConfigError(
+                f"--columns {column}={header}: it was {column}={headers[column]} before; name one"
+            )
+    return tuple(headers.items())
 
 
 def most_rejected(text: str) -> tuple[int | None, float | None]:

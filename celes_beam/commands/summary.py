@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from celes_beam.errors import StorageError
+from celes_beam.errors import ConfigError, StorageError
 from celes_beam.stores.lake.ingest import describe_example
 from celes_beam.stores.lake.manifest import Manifest, RegionMean
 from celes_beam.stores.results.results import CategoryShare, TopSale, category_shares
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Status = Literal["committed", "already_committed", "no_new_files"]
 
+_GROUPS_SHOWN = 50
+_INPUTS_SHOWN = 3
 _BYTES_PER_MB = 1_000_000
 _TOP_SHOWN = 20
 
@@ -70,14 +72,14 @@ class RunSummary:
         run = self.manifest
         if self.status == "no_new_files":
             console.print(
-                f"No new files: the lake in {self.lake} has taken in all of the input already "
-                "(--reprocess reads it again)."
+                f"No new files: the lake in {escape(self.lake)} has taken in all of the input "
+                "already (--reprocess reads it again)."
             )
             return
         if self.status == "already_committed":
             console.print(
                 f"Run [bold]{run.run_id}[/] was committed at {run.decided_at}: nothing to do. "
-                "It had:"
+                f"It read {escape(_read_by(run))}:"
             )
         facts = Table.grid(padding=(0, 2))
         facts.add_column(style="dim")
@@ -133,17 +135,30 @@ def print_aggregates(
     categories = Table("category", title="Total by category", title_justify="left")
     for name in ("rows", "total", "share"):
         categories.add_column(name, justify="right")
-    for c in by_category:
+    for c in by_category[:_GROUPS_SHOWN]:
         share = f"{Decimal(c.share):.1%}"
         categories.add_row(escape(c.categoria_de_producto), f"{c.rows:,}", _money(c.total), share)
+    if by_category[_GROUPS_SHOWN:]:
+        categories.add_row(f"… and {len(by_category) - _GROUPS_SHOWN:,} more")
     categories.add_section()
     categories.add_row("all", f"{rows:,}", _money(total), "")
     regions = Table("region", title="Mean by region", title_justify="left")
     for name in ("rows", "mean"):
         regions.add_column(name, justify="right")
-    for r in by_region:
+    for r in by_region[:_GROUPS_SHOWN]:
         regions.add_row(escape(r.region_de_venta), f"{r.rows:,}", f"{Decimal(r.mean):,.6f}")
+    if by_region[_GROUPS_SHOWN:]:
+        regions.add_row(f"… and {len(by_region) - _GROUPS_SHOWN:,} more")
     console.print(categories, regions)
+
+
+def _read_by(run: Manifest) -> str:
+    """What a run read, in a few words."""
+    if run.generated is not None:
+        return f"{run.generated.rows:,} generated rows of seed {run.generated.seed}"
+    names = ", ".join(i.path for i in run.inputs[:_INPUTS_SHOWN]) or "no file"
+    more = len(run.inputs) - _INPUTS_SHOWN
+    return names + (f" and {more:,} more files" if more > 0 else "")
 
 
 def print_top(console: Console, sales: Sequence[TopSale], title: str) -> None:
@@ -185,6 +200,25 @@ def _reachable(command: str) -> str:
     if found is None or Path(found).parent != folder:
         program = os.path.relpath(folder / program)
     return f"{program} {arguments}"
+
+
+def check_json_target(path: str | None, outside: str) -> None:
+    """Raise ``ConfigError`` when a summary could not be written to ``path`` once the work is done.
+
+    It may not be in the folder ``outside``, where every file is data.
+    """
+    if path is None:
+        return
+    target, folder = Path(path).resolve(), Path(outside).resolve()
+    if target == folder or folder in target.parents:
+        raise ConfigError(
+            f"--summary_json {path} is inside {outside}, where every file is data: name a file "
+            "elsewhere"
+        )
+    if target.is_dir() or not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise ConfigError(
+            f"--summary_json {path} cannot be written: name a file in a folder that is there"
+        )
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:

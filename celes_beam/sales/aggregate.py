@@ -14,6 +14,7 @@ from celes_beam.sales.columns import Codes, Ints, cents, text_codes
 
 _EXACT_IN_FLOAT = 2**53
 _LOW_BITS = 26
+_MAX_CELLS = 4096
 _ROWS_IN_INT64 = 2**63 // MAX_CENTS
 
 
@@ -62,9 +63,20 @@ def amount(in_cents: int) -> Decimal:
 def sum_batch(batch: pa.RecordBatch) -> Sums:
     """Sum the amounts of a batch of accepted sales by category and by region, exactly."""
     values = cents(batch)
+    categories, category_names = text_codes(batch.column(CATEGORY))
+    regions, region_names = text_codes(batch.column(REGION))
+    shape = len(category_names), len(region_names)
+    if shape[0] * shape[1] > _MAX_CELLS:
+        return Sums(
+            _sum_by(categories, category_names, values), _sum_by(regions, region_names, values)
+        )
+    # Both are margins of one table, so the rows are gone through once and not twice.
+    cells = categories.astype(np.intp) * shape[1] + regions
+    rows = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
+    sums = np.array(group_sums(cells, shape[0] * shape[1], values), object).reshape(shape)
     return Sums(
-        by_category=_sum_by(*text_codes(batch.column(CATEGORY)), values),
-        by_region=_sum_by(*text_codes(batch.column(REGION)), values),
+        _shares(category_names, rows.sum(axis=1).tolist(), sums.sum(axis=1).tolist()),
+        _shares(region_names, rows.sum(axis=0).tolist(), sums.sum(axis=0).tolist()),
     )
 
 
@@ -83,10 +95,11 @@ def _sum_by(codes: Codes, texts: list[str], values: Ints) -> dict[str, Share]:
     if len(texts) == 1 and 0 < len(values) < _ROWS_IN_INT64:
         return {texts[0]: Share(len(values), int(values.sum()))}
     rows = np.bincount(codes, minlength=len(texts))
-    sums = group_sums(codes, len(texts), values)
-    return {
-        text: Share(int(n), s) for text, n, s in zip(texts, rows.tolist(), sums, strict=True) if n
-    }
+    return _shares(texts, rows.tolist(), group_sums(codes, len(texts), values))
+
+
+def _shares(texts: list[str], rows: list[int], sums: list[int]) -> dict[str, Share]:
+    return {text: Share(n, s) for text, n, s in zip(texts, rows, sums, strict=True) if n}
 
 
 def group_sums(codes: Codes, groups: int, values: Ints) -> list[int]:

@@ -15,11 +15,13 @@ import pyarrow.csv
 
 from celes_beam.contract import (
     AMOUNT,
+    CATEGORY,
     COLUMN_NAMES,
     DATE,
     ID,
     MAX_RAW_BYTES,
     MAX_RECORD_BYTES,
+    REGION,
     SCHEMA,
     Rules,
 )
@@ -29,6 +31,7 @@ from celes_beam.sales.outcomes import all_accepted, all_malformed, nothing_read,
 from celes_beam.sales.record_ends import find_records
 from celes_beam.sales.records import (
     Block,
+    Bytes,
     Ints,
     Mask,
     Records,
@@ -45,6 +48,9 @@ from celes_beam.sales.records import (
 from celes_beam.sales.rejected import Checked, checked
 from celes_beam.sales.texts import judge_text_column
 from celes_beam.sales.validate import accept_typed, judge_texts
+
+_TEXTS = pa.dictionary(pa.int32(), pa.string())
+_PIECE_BYTES = 1 << 18
 
 __all__ = ["CsvDialect", "CsvHeader", "decode_csv"]
 
@@ -94,6 +100,9 @@ def _decode_typed(
     types = _guess_types(block, header)
     try:
         table = _parse(_utf8(block.view, header), header, types)
+        for name in (CATEGORY, REGION):
+            for chunk in table.column(name).chunks:
+                chunk.dictionary.validate(full=True)
     except pa.ArrowInvalid:
         return None
     if table.num_rows != rows:
@@ -114,6 +123,7 @@ def _guess_types(block: Block, header: CsvHeader) -> dict[str, pa.DataType]:
     """Choose the type to parse each contract column as; string where the rules are our own."""
     types = {name: SCHEMA.field(name).type for name in COLUMN_NAMES}
     types[DATE] = pa.timestamp("us")
+    types[CATEGORY] = types[REGION] = _TEXTS
     if header.notation.date_format is not None:
         types[DATE] = pa.string()
     else:
@@ -144,7 +154,13 @@ def _may_have_hexadecimal(block: Block) -> bool:
 
 
 def _may_have_small_exponent(block: Block) -> bool:
+    # In pieces that stay in a core's cache; each holds the first byte of the next one too.
     data = block.data
+    starts = range(0, len(data), _PIECE_BYTES)
+    return any(_has_small_exponent(data[at : at + _PIECE_BYTES + 1]) for at in starts)
+
+
+def _has_small_exponent(data: Bytes) -> bool:
     return bool((((data[:-1] | 0x20) == ord("e")) & (data[1:] == ord("-"))).any())
 
 
@@ -175,6 +191,8 @@ def _parse(text: bytes | memoryview, header: CsvHeader, types: dict[str, pa.Data
             include_columns=COLUMN_NAMES,
             null_values=[""],
             strings_can_be_null=True,
+            # Of dictionaries the texts are checked once each, by the caller.
+            check_utf8=pa.string() in types.values(),
             decimal_point=header.notation.decimal_point,
         ),
     )

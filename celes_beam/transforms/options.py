@@ -10,12 +10,14 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
+from apache_beam.runners.worker.statesampler import StateSampler
 
 from celes_beam.commands.command_line import worker_output_held
 from celes_beam.commands.flags import FlagParser
 from celes_beam.commands.progress import watch
 from celes_beam.errors import ConfigError
 
+_SAMPLING_MS = 5
 _LOCAL_RUNNERS = {"", "directrunner", "fnapirunner"}
 
 
@@ -54,8 +56,19 @@ def run_to_end(
         return
     # It warns of starting and ending each runner beside us, the last at exit.
     logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)
+    _end_bundles_at_once()
     with watch(run_id, total, mode=progress), worker_output_held():
         pipeline.run().wait_until_finish()
+
+
+def _end_bundles_at_once() -> None:
+    """Let Beam's sampler of states wake up every few milliseconds.
+
+    A bundle that ends waits for it, and it sleeps for a sixth of the time that has passed, up to
+    200 ms: a tenth of our main job. It is a thread without the GIL, so waking up costs nothing.
+    Beam offers no setting for it.
+    """
+    StateSampler.__init__.__defaults__ = (_SAMPLING_MS,)
 
 
 def is_on_this_machine(options: PipelineOptions) -> bool:

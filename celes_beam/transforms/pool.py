@@ -6,7 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from apache_beam.transforms.window import GlobalWindow
@@ -55,6 +55,12 @@ def share_out(
         return [call()]
     with ThreadPoolExecutor(count, thread_name_prefix="bundle") as pool:
         futures = [pool.submit(call) for _ in range(count)]
+        try:
+            wait(futures)
+        except BaseException:
+            # An interrupt reaches the thread that waits, not those that work.
+            failed.set()
+            raise
     return [future.result() for future in futures]
 
 

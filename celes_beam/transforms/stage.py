@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,8 @@ class _StageFn(beam.DoFn):
         self._shards.append(shard)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        staged = merge_staged(share_out(self._shards, self._work, threads=self._threads))
+        pieces = [piece for shard in self._shards for piece in self._source.pieces(shard)]
+        staged = merge_staged(share_out(pieces, self._work, threads=self._threads))
         metrics.ROWS_READ.inc(staged.rows_read)
         metrics.ROWS_ACCEPTED.inc(staged.rows_accepted)
         metrics.ROWS_REJECTED.inc(staged.rejections.rows)
@@ -87,19 +88,3 @@ class _StageFn(beam.DoFn):
         except BaseException:
             writer.abandon()
             raise
-
-
-class MergeStagedFn(beam.CombineFn):
-    """Adds descriptions of staged files into one; none at all make an empty one."""
-
-    def create_accumulator(self) -> Staged:
-        return Staged()
-
-    def add_input(self, accumulator: Staged, staged: Staged) -> Staged:
-        return merge_staged((accumulator, staged))
-
-    def merge_accumulators(self, accumulators: Iterable[Staged]) -> Staged:
-        return merge_staged(accumulators)
-
-    def extract_output(self, accumulator: Staged) -> Staged:
-        return accumulator

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -283,9 +284,9 @@ def test_configured_categories_are_the_only_ones(tmp_path: Path) -> None:
         (["--run_id", "../x"], UsageError, "run id"),
         (["-i", "nowhere.csv"], InputError, "nowhere.csv"),
         (["-i", "nowhere/*.csv"], InputError, "nowhere"),
-        (["--csv_delimiter", "ab"], ConfigError, "one character"),
-        (["--csv_encoding", "klingon"], ConfigError, "klingon"),
-        (["--date_format", "soon"], ConfigError, "soon"),
+        (["-i", "x.csv", "--csv_delimiter", "ab"], ConfigError, "one character"),
+        (["-i", "x.csv", "--csv_encoding", "klingon"], ConfigError, "klingon"),
+        (["-i", "x.csv", "--date_format", "soon"], ConfigError, "soon"),
         (["--max_rejected", "half"], ConfigError, "half"),
     ],
 )
@@ -351,14 +352,14 @@ def test_an_output_that_is_a_file_is_one_line(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_a_summary_that_cannot_be_written_does_not_undo_the_run(
+def test_a_summary_that_cannot_be_written_is_told_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["-o", str(tmp_path / "lake"), "--rows", "10", "--summary_json", str(tmp_path)]
 
-    assert main([*flags, *QUIET]) == 1
-    assert "the run itself is done" in capsys.readouterr().err
-    assert len(rows_of(tmp_path / "lake")) == 10
+    assert main([*flags, *QUIET]) == 2
+    assert "--summary_json" in capsys.readouterr().err
+    assert not (tmp_path / "lake").exists()
 
 
 def test_the_summary_is_shown_and_written(
@@ -474,3 +475,27 @@ def test_two_runs_racing_with_one_run_id_commit_once(tmp_path: Path) -> None:
         assert len(loser[1].splitlines()) == 1
     assert len(rows_of(lake)) == 200_000
     assert verify(Lake.open(str(lake))).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "line"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_run_that_is_told_to_stop_tidies_up(
+    tmp_path: Path, sent: signal.Signals, code: int, line: str
+) -> None:
+    lake = tmp_path / "lake"
+    command = [sys.executable, "-m", "pipelines.batch", "-o", str(lake), "--rows", "1e9", *QUIET]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(lake.glob("_staging/*/*/*/*")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, out) == (code, "")
+    assert err == f"pipelines.batch: {line}; it is safe to run it again\n"
+    assert list(lake.glob("_staging/*")) == []

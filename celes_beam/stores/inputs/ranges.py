@@ -21,6 +21,7 @@ from celes_beam.stores.inputs.read_options import CSV, MIB, PARQUET, ReadOptions
 from celes_beam.stores.inputs.text_stream import TextStream
 
 _SCAN_BYTES = 4 * MIB
+_MOST_RANGES = 4096
 _ALIGN_BYTES = 1 << 16
 
 
@@ -78,7 +79,7 @@ def plan_ranges(file: InputFile, how: ReadOptions) -> list[FileRange]:
     cuts = [skip, file.size]
     large = file.size - skip > how.range_bytes
     if large and (header is None or _breaks_only_between_records(file, header, skip)):
-        cuts = _cut(file, skip, how.range_bytes)
+        cuts = _cut(file, skip, max(how.range_bytes, file.size // _MOST_RANGES))
     return [
         FileRange(file, kind.format, start, end, end - start, None, header)
         for start, end in itertools.pairwise(cuts)

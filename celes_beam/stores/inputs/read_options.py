@@ -28,8 +28,9 @@ class ReadOptions:
     format: str = "auto"
     dialect: CsvDialect = _DIALECT
     columns: tuple[tuple[str, str], ...] | Mapping[str, str] = ()
-    range_bytes: int = 64 * MIB
-    chunk_bytes: int = 8 * MIB
+    range_bytes: int = 4 * MIB
+    # A range goes on to the end of its last line, and is best read in one go.
+    chunk_bytes: int = 4 * MIB + (1 << 16)
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:

@@ -19,21 +19,28 @@ from celes_beam.sales.validate import accept_typed, judge_typed
 from celes_beam.stores.inputs.files import InputFile
 from celes_beam.stores.inputs.ranges import FileRange, plan_ranges
 from celes_beam.stores.inputs.read import ReadOptions, read_range
+from celes_beam.stores.inputs.read_options import NDJSON
 
 SLICE_ROWS = 131_072
 """Generated rows are made and checked this many at a time, so that they stay in the caches."""
 
-ShardT_contra = TypeVar("ShardT_contra", contravariant=True)
+_PIECE_ROWS = 2 * SLICE_ROWS
+
+ShardT = TypeVar("ShardT")
 
 
-class Source(Protocol[ShardT_contra]):
+class Source(Protocol[ShardT]):
     """Reads shards; small and picklable, since it travels to every worker."""
 
-    def read(self, shard: ShardT_contra) -> Iterator[Checked]:
+    def read(self, shard: ShardT) -> Iterator[Checked]:
         """Yield what became of the records of a shard, in bounded memory."""
         ...
 
-    def progress_of(self, shard: ShardT_contra) -> int:
+    def pieces(self, shard: ShardT) -> list[ShardT]:
+        """Split a shard for the threads of one worker."""
+        ...
+
+    def progress_of(self, shard: ShardT) -> int:
         """How much of the work (in the unit of the progress bar) the shard is."""
         ...
 
@@ -54,9 +61,20 @@ class GeneratedSales:
     rules: Rules
 
     def shards(self) -> list[GeneratedShard]:
-        """The rows of the configuration, ``batch_rows`` to a shard."""
+        """The rows of the configuration, ``batch_rows`` to a shard; one shard when there are none.
+
+        Without one nothing would be staged, and a run of no rows is committed too.
+        """
         rows, size = self.config.rows, self.config.batch_rows
-        return [GeneratedShard(first, min(size, rows - first)) for first in range(0, rows, size)]
+        return [
+            GeneratedShard(first, min(size, rows - first)) for first in range(0, rows, size)
+        ] or [GeneratedShard(0, 0)]
+
+    def pieces(self, shard: GeneratedShard) -> list[GeneratedShard]:
+        """Split a shard for the threads of one worker, so that they end at the same time."""
+        stop = shard.first_row + shard.rows
+        firsts = range(shard.first_row, stop, _PIECE_ROWS)
+        return [GeneratedShard(first, min(_PIECE_ROWS, stop - first)) for first in firsts]
 
     def read(self, shard: GeneratedShard) -> Iterator[Checked]:
         """Make the rows of a shard and check them."""
@@ -94,12 +112,16 @@ class SalesFiles:
     rules: Rules
 
     def plan(self, file: InputFile) -> list[FileRange]:
-        """Split a file into ranges that can be read on their own."""
-        return plan_ranges(file, self.how)
+        """Split a file into ranges that can be read on their own; an empty one when it is empty."""
+        return plan_ranges(file, self.how) or [FileRange(file, NDJSON, 0, 0, 0)]
 
     def read(self, shard: FileRange) -> Iterator[Checked]:
         """Read a range and check its rows."""
         return read_range(shard, self.how, self.rules)
+
+    def pieces(self, shard: FileRange) -> list[FileRange]:
+        """The range itself: it is small enough."""
+        return [shard]
 
     def progress_of(self, shard: FileRange) -> int:
         """Bytes."""

@@ -69,3 +69,29 @@ def test_run_ids_tell_when_and_differ() -> None:
 
     assert first.startswith("20240503T123005Z-")
     assert first != second
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--csv_decimal", ","], "--csv_decimal is for input files"),
+        (["--columns", "id_cliente=x"], "--columns is for input files"),
+        (["--reprocess"], "--reprocess is for input files"),
+        (["-i", "a.csv", "--seed", "7"], "--seed is for generated sales"),
+        (["-i", "a.csv", "--batch_rows", "7"], "--batch_rows is for generated sales"),
+        (["-i", "a.csv", "--columns", "id_cliente=x", "--columns", "id_cliente=y"], "name one"),
+        (["--config", ""], "--config"),
+    ],
+)
+def test_a_flag_that_would_do_nothing_is_refused(argv: list[str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        batch_options(parsed(*argv))
+
+
+def test_columns_add_up() -> None:
+    argv = ["-i", "a.csv", "--columns", "id_cliente=x", "--columns", "region_de_venta=y"]
+
+    assert dict(batch_options(parsed(*argv)).how.columns) == {
+        "id_cliente": "x",
+        "region_de_venta": "y",
+    }

@@ -3,10 +3,11 @@ import json
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from celes_beam.commands.summary import RunSummary, console_for, write_json
-from celes_beam.errors import StorageError
+from celes_beam.commands.summary import RunSummary, check_json_target, console_for, write_json
+from celes_beam.errors import ConfigError, StorageError
 from celes_beam.stores.lake.manifest import (
     CategoryTotal,
     DataFile,
@@ -127,3 +128,35 @@ def test_no_new_files_is_one_sentence() -> None:
 def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="could not be written"):
         write_json(str(tmp_path / "no" / "where.json"), {})
+
+
+@pytest.mark.parametrize("name", ["lake/s.json", "lake", "no/where.json", "."])
+def test_a_summary_that_could_not_be_written_is_refused_before_the_work(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lake").mkdir()
+
+    with pytest.raises(ConfigError, match="--summary_json"):
+        check_json_target(name, "lake")
+    check_json_target("s.json", "lake")
+    check_json_target(None, "lake")
+
+
+def test_long_tables_are_cut() -> None:
+    regions = tuple(
+        RegionMean(region_de_venta=f"r{i}", rows=1, total="1.00", mean="1.000000")
+        for i in range(60)
+    )
+    text = shown(
+        RunSummary(msgspec.structs.replace(MANIFEST, by_region=regions), "lake", 1.0, "committed")
+    )
+
+    assert "r49" in text
+    assert "r50" not in text
+    assert "… and 10 more" in text
+
+
+def test_brackets_in_a_path_are_no_markup() -> None:
+    for status in ("committed", "already_committed", "no_new_files"):
+        assert "q[/w]" in shown(RunSummary(MANIFEST, "q[/w]", 1.0, status))

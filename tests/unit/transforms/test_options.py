@@ -1,6 +1,9 @@
+import inspect
+
 import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, SetupOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.worker.statesampler import StateSampler
 
 from celes_beam.errors import ConfigError
 from celes_beam.transforms.options import (
@@ -45,6 +48,13 @@ def test_an_unknown_flag_is_refused_with_the_nearest() -> None:
 def test_a_stray_word_is_refused_too() -> None:
     with pytest.raises(ConfigError, match=r"ventas\.csv is not a flag"):
         beam_options(["ventas.csv"])
+
+
+def test_the_sampler_that_bundles_wait_for_is_the_one_we_know() -> None:
+    arguments = inspect.signature(StateSampler.__init__).parameters
+
+    # run_to_end sets the one default there is; a Beam that has others must be looked at again.
+    assert [n for n, a in arguments.items() if a.default is not a.empty] == ["sampling_period_ms"]
 
 
 def test_the_main_session_is_never_pickled() -> None:

@@ -12,8 +12,8 @@ from celes_beam.commands.progress import meter
 from celes_beam.errors import ConfigError, InputError
 from celes_beam.sales.rejected import Checked, all_accepted
 from celes_beam.stores.lake.parquet_writer import Layout
-from celes_beam.stores.lake.staging import Staged, merge_staged
-from celes_beam.transforms.stage import MergeStagedFn, StageSales, _StageFn
+from celes_beam.stores.lake.staging import Staged
+from celes_beam.transforms.stage import StageSales, _StageFn
 from tests.sales import sales_batch
 
 
@@ -27,6 +27,9 @@ class Numbered:
         if shard == self.broken:
             raise InputError(f"shard {shard} is broken")
         yield all_accepted(sales_batch([("Hogar", "Norte", 100)] * shard))
+
+    def pieces(self, shard: int) -> list[int]:
+        return [shard]
 
     def progress_of(self, shard: int) -> int:
         return 1
@@ -65,23 +68,6 @@ def test_a_broken_shard_stops_all_threads(tmp_path: Path, threads: int) -> None:
         stage(tmp_path, Numbered(broken=7), range(1000), threads=threads, run_id="broken")
 
     assert threading.active_count() == before
-
-
-def test_merging_is_the_same_in_any_grouping(tmp_path: Path) -> None:
-    parts = [
-        stage(tmp_path / str(n), Numbered(), range(n), threads=1, run_id="merge")
-        for n in range(1, 4)
-    ]
-    fn = MergeStagedFn()
-
-    stepwise = fn.create_accumulator()
-    for part in parts:
-        stepwise = fn.add_input(stepwise, part)
-    grouped = fn.merge_accumulators(
-        [fn.add_input(fn.create_accumulator(), parts[0]), merge_staged(parts[1:])]
-    )
-
-    assert fn.extract_output(stepwise) == fn.extract_output(grouped) == merge_staged(parts)
 
 
 def test_arguments_are_checked_when_it_is_built() -> None:

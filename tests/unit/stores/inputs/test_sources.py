@@ -24,6 +24,26 @@ def test_shards_cover_the_rows_once() -> None:
     assert shards == [GeneratedShard(0, 4), GeneratedShard(4, 4), GeneratedShard(8, 2)]
 
 
+def test_no_rows_are_one_shard_so_that_they_are_committed() -> None:
+    config = Config(rows=0)
+    source = GeneratedSales(config, config.rules(STARTED, generated=True))
+
+    assert source.shards() == [GeneratedShard(0, 0)]
+    assert list(source.read(GeneratedShard(0, 0))) == []
+
+
+def test_pieces_of_a_shard_cover_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_PIECE_ROWS", 3)
+    config = Config()
+    source = GeneratedSales(config, config.rules(STARTED, generated=True))
+
+    assert source.pieces(GeneratedShard(10, 7)) == [
+        GeneratedShard(10, 3),
+        GeneratedShard(13, 3),
+        GeneratedShard(16, 1),
+    ]
+
+
 def test_generated_rows_are_checked_slice_by_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "SLICE_ROWS", 300)
     config = Config()
