@@ -34,7 +34,7 @@ test-slow: .venv/.dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 bench: .venv/.dev ## measure against the peers; writes docs/benchmarks.md
-	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks --write $(ARGS)
 
 tools: prism .tools/bin/fake-gcs-server ## build what some tests run against (needs Go)
 
