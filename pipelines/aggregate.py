@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celes_beam.commands.aggregate_flags import add_aggregate_flags
-from celes_beam.commands.command_line import run_command
+from celes_beam.commands.command_line import run_and_show
 from celes_beam.commands.flags import flag_parser, known_flags, parse_flags
 
 # Beam takes a second to import, and the rest half of one: only once the flags are right.
@@ -134,15 +134,7 @@ def _run(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print the summary, and return the exit code."""
-
-    def command(arguments: Sequence[str]) -> int:
-        summary = run(arguments)
-        from celes_beam.commands.summary import console_for  # noqa: PLC0415
-
-        summary.print(console_for(sys.stdout))
-        return 0
-
-    return run_command(PROGRAM, command, sys.argv[1:] if argv is None else argv)
+    return run_and_show(PROGRAM, run, sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from celes_beam.commands.command_line import run_command
+from celes_beam.commands.command_line import run_and_show
 from celes_beam.commands.flags import (
     add_batch_flags,
     add_format_flags,
@@ -178,15 +178,7 @@ def _run(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print the summary, and return the exit code."""
-
-    def command(arguments: Sequence[str]) -> int:
-        summary = run(arguments)
-        from celes_beam.commands.summary import console_for  # noqa: PLC0415
-
-        summary.print(console_for(sys.stdout))
-        return 0
-
-    return run_command(PROGRAM, command, sys.argv[1:] if argv is None else argv)
+    return run_and_show(PROGRAM, run, sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

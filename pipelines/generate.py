@@ -7,22 +7,19 @@ The finished files take their place once all of them are there.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from celes_beam.commands.command_line import run_command
+from celes_beam.commands.command_line import run_and_show
+from celes_beam.commands.dataset_flags import add_dataset_flags
 from celes_beam.commands.flags import (
-    add_report_flags,
     add_sales_flags,
     flag_parser,
     known_flags,
     parse_flags,
-    positive_int,
 )
-from celes_beam.errors import ConfigError
 
 # Beam takes a second to import, and the rest half of one: only once the flags are right.
 if TYPE_CHECKING:
@@ -36,53 +33,6 @@ DESCRIPTION = (
     "Generate sales as one CSV file or a folder of CSV or Parquet files. Row i depends on the "
     "seed and i alone, so the same flags make the same data set anywhere."
 )
-
-
-def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
-    """Flags of ``pipelines.generate`` beyond those that describe sales."""
-    group = parser.add_argument_group("output")
-    group.add_argument(
-        "--output",
-        "-o",
-        default="./ventas.csv",
-        metavar="PATH",
-        help="a .csv or .parquet file, or a folder, on a disk of this machine "
-        "(default: %(default)s)",
-    )
-    group.add_argument(
-        "--format",
-        choices=("csv", "parquet"),
-        help="format of the files of a folder (default: csv)",
-    )
-    group.add_argument(
-        "--shards",
-        type=positive_int("--shards"),
-        metavar="N",
-        help="files of a folder (default: one for every --batch_rows rows)",
-    )
-    group.add_argument(
-        "--if_exists",
-        choices=("error", "overwrite"),
-        default="error",
-        help="when the output is there already: stop, or replace it (default: %(default)s)",
-    )
-    group.add_argument(
-        "-f",
-        dest="if_exists",
-        action="store_const",
-        const="overwrite",
-        default=argparse.SUPPRESS,
-        help="short for --if_exists overwrite",
-    )
-    group.add_argument(
-        "--error_rate",
-        type=share("--error_rate"),
-        default=0.0,
-        metavar="SHARE",
-        help="share of rows to break on purpose, such as 0.01 or 1%%, to prove validation with; "
-        "the summary says how many there are of each kind (default: 0)",
-    )
-    add_report_flags(parser.add_argument_group("the run"))
 
 
 def build(
@@ -172,32 +122,9 @@ def _run(
     )
 
 
-def share(flag: str) -> Callable[[str], float]:
-    """Read a share from 0 to 1, such as 0.01 or 1%."""
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            value = -1.0
-        if not 0 <= value <= 1:
-            raise ConfigError(f"{flag} {text}: expected a share from 0 to 1, such as 0.01 or 1%")
-        return value
-
-    return parse
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print the summary, and return the exit code."""
-
-    def command(arguments: Sequence[str]) -> int:
-        summary = run(arguments)
-        from celes_beam.commands.summary import console_for  # noqa: PLC0415
-
-        summary.print(console_for(sys.stdout))
-        return 0
-
-    return run_command(PROGRAM, command, sys.argv[1:] if argv is None else argv)
+    return run_and_show(PROGRAM, run, sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from celes_beam.commands.flags import add_report_flags, column_mapping, positive_int
+from celes_beam.commands.flags import (
+    add_columns,
+    add_if_exists,
+    add_report_flags,
+    positive_int,
+)
 
 
 def add_aggregate_flags(parser: argparse.ArgumentParser) -> None:
@@ -18,12 +23,9 @@ def add_aggregate_flags(parser: argparse.ArgumentParser) -> None:
         help="folder of a lake, of which the committed rows are read; or any folder of Parquet "
         "files, with or without hive paths",
     )
-    group.add_argument(
-        "--columns",
-        action="extend",
-        type=column_mapping,
-        metavar="COLUMN=HEADER,…",
-        help="columns that go by another name in a folder that is no lake, such as "
+    add_columns(
+        group,
+        "columns that go by another name in a folder that is no lake, such as "
         "id_cliente=household_id",
     )
     group.add_argument(
@@ -32,19 +34,10 @@ def add_aggregate_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder for the result as Parquet, CSV and JSON (default: it is only shown)",
     )
-    group.add_argument(
-        "--if_exists",
-        choices=("error", "overwrite"),
-        default="error",
-        help="when the folder holds a result already: stop, or replace it (default: %(default)s)",
-    )
-    group.add_argument(
-        "-f",
-        dest="if_exists",
-        action="store_const",
-        const="overwrite",
-        default=argparse.SUPPRESS,
-        help="short for --if_exists overwrite",
+    add_if_exists(
+        group,
+        ("error", "overwrite"),
+        "when the folder holds a result already: stop, or replace it",
     )
     group = parser.add_argument_group("rows in order")
     group.add_argument(

@@ -11,9 +11,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr
+from typing import TYPE_CHECKING, Protocol
 
 from celes_beam import errors
 from celes_beam.errors import CelesError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _LOGGER = logging.getLogger(__name__)
 _commands: list[ExitStack] = []
@@ -54,6 +58,27 @@ def run_command(program: str, command: Callable[[Sequence[str]], int], argv: Seq
                 logging.getLogger("celes_beam").exception("%s", message)
             print(f"{program}: {message}", file=stderr)
             return code
+
+
+class Summary(Protocol):
+    """What a run has to say at its end."""
+
+    def print(self, console: Console) -> None:
+        """Print it for people."""
+        ...
+
+
+def run_and_show(program: str, run: Callable[[Sequence[str]], Summary], argv: Sequence[str]) -> int:
+    """Run a pipeline as a command, print its summary on stdout, and return the exit code."""
+
+    def command(arguments: Sequence[str]) -> int:
+        summary = run(arguments)
+        from celes_beam.commands.summary import console_for  # noqa: PLC0415 - not for --help
+
+        summary.print(console_for(sys.stdout))
+        return 0
+
+    return run_command(program, command, argv)
 
 
 @contextmanager

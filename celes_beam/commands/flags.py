@@ -74,6 +74,35 @@ def add_batch_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_if_exists(group: Any, choices: Sequence[str], explained: str) -> None:
+    """``--if_exists`` with the given choices, the first the default, and ``-f`` for overwrite."""
+    group.add_argument(
+        "--if_exists",
+        choices=choices,
+        default=choices[0],
+        help=f"{explained} (default: {choices[0]})",
+    )
+    group.add_argument(
+        "-f",
+        dest="if_exists",
+        action="store_const",
+        const="overwrite",
+        default=argparse.SUPPRESS,
+        help="short for --if_exists overwrite",
+    )
+
+
+def add_columns(group: Any, explained: str) -> None:
+    """``--columns``, repeatable; see ``one_header_each`` for what it gives."""
+    group.add_argument(
+        "--columns",
+        action="extend",
+        type=column_mapping,
+        metavar="COLUMN=HEADER,…",
+        help=explained,
+    )
+
+
 def add_lake_output(group: Any) -> None:
     """Where the lake is, how it is partitioned, and what to do when it is there already."""
     group.add_argument(
@@ -91,20 +120,10 @@ def add_lake_output(group: Any) -> None:
         help="comma list of region_de_venta, categoria_de_producto, fecha (day), mes (month) and "
         "anio (year), or none (default: %(default)s)",
     )
-    group.add_argument(
-        "--if_exists",
-        choices=("error", "append", "overwrite"),
-        default="error",
-        help="when the lake holds rows already: stop, add to them, or replace them "
-        "(default: %(default)s)",
-    )
-    group.add_argument(
-        "-f",
-        dest="if_exists",
-        action="store_const",
-        const="overwrite",
-        default=argparse.SUPPRESS,
-        help="short for --if_exists overwrite",
+    add_if_exists(
+        group,
+        ("error", "append", "overwrite"),
+        "when the lake holds rows already: stop, add to them, or replace them",
     )
     group.add_argument(
         "--target_file_mb",
@@ -167,13 +186,7 @@ def add_format_flags(parser: argparse.ArgumentParser) -> None:
         help="auto goes by the name and the first bytes; .gz, .zst and .bz2 are read too "
         "(default: %(default)s)",
     )
-    group.add_argument(
-        "--columns",
-        action="extend",
-        type=column_mapping,
-        metavar="COLUMN=HEADER,…",
-        help="headers that go by another name, such as id_cliente=household_id",
-    )
+    add_columns(group, "headers that go by another name, such as id_cliente=household_id")
     group.add_argument(
         "--csv_delimiter",
         metavar="CHAR",
