@@ -15,7 +15,7 @@ PROGRAM = "celes-beam"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns its exit code, with errors as one line on stderr."""
-    return run_command(PROGRAM, _run, sys.argv[1:] if argv is None else argv)
+    return run_command(PROGRAM, _run, argv)
 
 
 def _run(argv: Sequence[str]) -> int:

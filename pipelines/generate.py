@@ -124,7 +124,7 @@ def _run(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print the summary, and return the exit code."""
-    return run_and_show(PROGRAM, run, sys.argv[1:] if argv is None else argv)
+    return run_and_show(PROGRAM, run, argv)
 
 
 if __name__ == "__main__":

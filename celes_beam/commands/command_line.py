@@ -28,9 +28,12 @@ _BEAM_SUFFIX = re.compile(r"\s*\[while running [^\]]*\]")
 _OUR_ERROR_IN_TEXT = re.compile(r"celes_beam\.errors\.(\w+): ([^\n]+)")
 
 
-def run_command(program: str, command: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+def run_command(
+    program: str, command: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None
+) -> int:
     """Run ``command(argv)`` and return its exit code; an error becomes one line on stderr.
 
+    Without ``argv`` it is the command line of this process, which ends next.
     Set ``CELES_TRACEBACK=1`` to see the traceback as well.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
@@ -47,7 +50,7 @@ def run_command(program: str, command: Callable[[Sequence[str]], int], argv: Seq
         ending.callback(_commands.remove, ending)
         ending.enter_context(_terminated_as_interrupt())
         try:
-            return command(argv)
+            return command(sys.argv[1:] if argv is None else argv)
         except BrokenPipeError:
             # The reader of our output went away; a second complaint at exit would be noise.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -57,6 +60,9 @@ def run_command(program: str, command: Callable[[Sequence[str]], int], argv: Seq
             if _shows_tracebacks():
                 logging.getLogger("celes_beam").exception("%s", message)
             print(f"{program}: {message}", file=stderr)
+            if argv is None:
+                # What is held stays so: threads of a runner print until the very end.
+                ending.pop_all()
             return code
 
 
@@ -68,7 +74,9 @@ class Summary(Protocol):
         ...
 
 
-def run_and_show(program: str, run: Callable[[Sequence[str]], Summary], argv: Sequence[str]) -> int:
+def run_and_show(
+    program: str, run: Callable[[Sequence[str]], Summary], argv: Sequence[str] | None = None
+) -> int:
     """Run a pipeline as a command, print its summary on stdout, and return the exit code."""
 
     def command(arguments: Sequence[str]) -> int:
