@@ -38,7 +38,14 @@ MAX_RAW_BYTES = 65_536
 MAX_RECORD_BYTES = 1_048_576
 """A text record longer than this is rejected as malformed, so that memory stays bounded."""
 
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+"""What Hive calls the partition of nulls: readers of a whole lake take it for no text at all."""
+MAX_FOLDER_BYTES = 255
+"""The longest name that a folder may have on the file systems in use."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Hive escapes these in a path, and every control character; see FileUtils.escapePathName of Hive.
+_ESCAPED = frozenset("\"#%'*/:=?\\{}[]^\x7f") | {chr(c) for c in range(32)}
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,20 @@ class Rules:
 def normalize_text(text: str) -> str:
     """Strip surrounding white space and compose accents (Unicode NFC)."""
     return unicodedata.normalize("NFC", text).strip()
+
+
+def hive_escape(value: str) -> str:
+    """Percent-encode a partition value as Hive does."""
+    return "".join(f"%{ord(c):02X}" if c in _ESCAPED else c for c in value)
+
+
+def can_name_folder(column: str, text: str) -> bool:
+    """Say whether a lake can be partitioned by a column that holds this text.
+
+    Not when the folder's name would be longer than ``MAX_FOLDER_BYTES``, or is Hive's for null.
+    """
+    folder = f"{column}={hive_escape(text)}"
+    return text != HIVE_NULL and len(folder.encode()) <= MAX_FOLDER_BYTES
 
 
 def fold_header(name: str) -> str:

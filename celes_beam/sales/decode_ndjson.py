@@ -34,6 +34,7 @@ from celes_beam.sales.records import (
     raw_records,
 )
 from celes_beam.sales.rejected import Checked, checked
+from celes_beam.sales.text_names import is_utf8_text
 from celes_beam.sales.texts import PLAIN_NOTATION, Notation, judge_text_column
 from celes_beam.sales.validate import accept_typed, judge_texts
 
@@ -85,7 +86,7 @@ def _decode_typed(
         or has_long_line(block.data)
         or block.has(b"NaN")
         or block.has(b"Inf")
-        or not _is_utf8(block)
+        or not is_utf8_text(block.data)
     ):
         return None
     json = pyarrow.json
@@ -131,19 +132,6 @@ def _is_one_object_a_line(data: Bytes, ends: Ints) -> bool:
     if returns.any():
         last = np.where(returns, data[np.maximum(ends - 3, 0)], last)
     return bool((data[starts] == ord("{")).all() and (last == ord("}")).all())
-
-
-def _is_utf8(block: Block) -> bool:
-    whole = pa.Array.from_buffers(
-        pa.large_string(),
-        1,
-        [None, pa.py_buffer(np.array([0, block.size], np.int64)), pa.py_buffer(block.view)],
-    )
-    try:
-        whole.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from celes_beam.sales.outcomes import all_accepted
 from celes_beam.sales.records import Ints
 from celes_beam.sales.rejected import Checked, checked
 from celes_beam.sales.texts import PLAIN_NOTATION, Notation
+from celes_beam.sales.typed_columns import python_values
 from celes_beam.sales.validate import accept_typed, judge_typed
 
 
@@ -44,4 +45,7 @@ def decode_columns(
 
 def _raws(batch: pa.RecordBatch, rows: Ints) -> pa.Array:
     encode = msgspec.json.Encoder(enc_hook=str, decimal_format="number").encode
-    return pa.array([encode(row) for row in batch.take(pa.array(rows)).to_pylist()], pa.binary())
+    values = [python_values(column, rows) for column in batch.columns]
+    names = batch.schema.names
+    raws = [encode(dict(zip(names, row, strict=True))) for row in zip(*values, strict=True)]
+    return pa.array(raws, pa.binary())

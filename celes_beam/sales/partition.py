@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import numpy as np
 import numpy.typing as npt
 
-from celes_beam.contract import CATEGORY, REGION
+from celes_beam.contract import CATEGORY, REGION, hive_escape
 from celes_beam.errors import ConfigError
 from celes_beam.sales.columns import Codes, Ints
 
@@ -27,8 +27,6 @@ MAX_PARTITIONS = 20_000
 
 _MICROS_PER_DAY = 86_400_000_000
 _EPOCH_DAY = datetime(1970, 1, 1, tzinfo=UTC)
-# Hive escapes these in a path, and every control character; see FileUtils.escapePathName of Hive.
-_ESCAPED = frozenset("\"#%'*/:=?\\{}[]^\x7f") | {chr(c) for c in range(32)}
 
 
 def parse_partition_by(text: str) -> tuple[str, ...]:
@@ -43,11 +41,6 @@ def parse_partition_by(text: str) -> tuple[str, ...]:
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"--partition_by {text!r}: expected each column once, or none")
     return names
-
-
-def hive_escape(value: str) -> str:
-    """Percent-encode a partition value as Hive does."""
-    return "".join(f"%{ord(c):02X}" if c in _ESCAPED else c for c in value)
 
 
 def hive_path(partition: Mapping[str, str]) -> str:

@@ -7,24 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from celes_beam.contract import AMOUNT, CATEGORY, DATE, ID, Rules, normalize_text
+from celes_beam.contract import AMOUNT, CATEGORY, DATE, ID, Rules
 from celes_beam.errors import ConfigError
 from celes_beam.sales.date_format import parse_date_format
 from celes_beam.sales.judged import (
-    MISSING,
     OK,
     OUT_OF_RANGE,
-    UNKNOWN,
     UNPARSEABLE,
     JudgedColumn,
     spread,
 )
 from celes_beam.sales.shapes import (
-    bytes_of,
     nonzero,
-    null_mask,
     number,
     offsets_of,
     shape_groups,
@@ -32,13 +27,12 @@ from celes_beam.sales.shapes import (
 )
 from celes_beam.sales.text_amounts import judge_amount_texts
 from celes_beam.sales.text_dates import judge_date_texts
+from celes_beam.sales.text_names import judge_names
 
 _MAX_ID = 2**63 - 1
 _ID_DIGITS = len(str(_MAX_ID))
 # Days without a time are few: the distinct ones are read, and each row is given its own.
 _DAY_LENGTH = 10
-_SPACE = 0x20
-_LATIN = 0xC2
 
 
 @dataclass(frozen=True)
@@ -84,7 +78,7 @@ def _judge_distinct(column: str, texts: pa.Array, rules: Rules, notation: Notati
         return judge_date_texts(texts, rules.min_us, rules.max_us, notation.date_format)
     if column == AMOUNT:
         return judge_amount_texts(texts, notation.decimal_point)
-    return judge_names(texts, rules.categories if column == CATEGORY else rules.regions)
+    return judge_names(column, texts, rules.categories if column == CATEGORY else rules.regions)
 
 
 def _longest(texts: pa.Array) -> int:
@@ -117,63 +111,3 @@ def judge_id_texts(texts: pa.Array, decimal_point: str = ".") -> JudgedColumn:
         codes[group.rows] = found
         ids[group.rows] = values.astype(np.int64)
     return JudgedColumn(pa.array(ids), codes)
-
-
-def judge_names(texts: pa.Array, known: tuple[str, ...] | None) -> JudgedColumn:
-    """Strip and normalise a string array of categories or regions, best one of distinct names.
-
-    A name that is null or blank is ``missing``; one that is not among ``known``, unless that is
-    ``None``, is ``unknown``.
-    """
-    names = normalize_names(texts)
-    blank = np.diff(offsets_of(names)) == 0
-    codes = np.where(blank | null_mask(names), np.uint8(MISSING), np.uint8(OK))
-    if known is not None:
-        inside = pc.is_in(names, value_set=pa.array(known, pa.string()))
-        codes[(codes == OK) & ~inside.to_numpy(zero_copy_only=False)] = UNKNOWN
-    return JudgedColumn(names, codes)
-
-
-def normalize_names(names: pa.Array) -> pa.Array:
-    """Strip and NFC-normalise each of a string array; the array itself when all are so already."""
-    if are_normal(names):
-        return names
-    names = pc.utf8_trim_whitespace(names.cast(pa.string()))
-    # Below U+0300 nothing composes, so only texts with characters beyond can be decomposed.
-    composable = pc.match_substring_regex(names, r"[^\x{0}-\x{2FF}]")
-    rows = np.flatnonzero(pc.fill_null(composable, False).to_numpy(zero_copy_only=False))
-    if not len(rows):
-        return names
-    normal = [normalize_text(t) for t in names.take(pa.array(rows)).to_pylist()]
-    return pc.replace_with_mask(
-        names, pc.fill_null(composable, False), pa.array(normal, pa.string())
-    )
-
-
-def are_normal(names: pa.Array) -> bool:
-    """Say whether all of a string array are non-blank, stripped and NFC; False when in doubt.
-
-    Null counts as normal. Looks at bytes only, a nanosecond or two for each text.
-    """
-    offsets = offsets_of(names)
-    starts, ends = offsets[:-1], offsets[1:]
-    if names.null_count:
-        present = ~null_mask(names)
-        starts, ends = starts[present], ends[present]
-    if not (starts < ends).all():
-        return False
-    data = bytes_of(names)
-    used = data[offsets[0] : offsets[-1]]
-    highest = used.max(initial=0)
-    # Bytes from 0xCC lead characters from U+0300 on: combining marks, and those that hold them.
-    if highest >= 0xCC:
-        return False
-    latin = highest >= _LATIN and (used == _LATIN).any()
-    if used.min(initial=0xFF) > _SPACE and not latin:
-        return True
-    first, last = data[starts], data[ends - 1]
-    spaced = (first <= _SPACE) | (last <= _SPACE)
-    if latin:
-        # The only white space from U+0080 to U+02FF is C2 85 and C2 A0.
-        spaced |= (first == _LATIN) | (last == 0x85) | (last == 0xA0)
-    return not spaced.any()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,10 +31,12 @@ from celes_beam.sales.judged import (
 )
 from celes_beam.sales.shapes import Ints, Mask, null_mask
 from celes_beam.sales.text_amounts import judge_amount_texts
+from celes_beam.sales.text_names import is_utf8
 from celes_beam.sales.texts import Notation, judge_id_texts, judge_text_column
 
 _UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _MICROS = 10**6
+_NO_PYTHON_VALUE = (ValueError, OverflowError, LookupError, pa.ArrowException)
 _MAX_UNITS = MAX_CENTS // 10**AMOUNT_SCALE
 
 
@@ -41,16 +45,18 @@ def judge_typed_column(
 ) -> JudgedColumn:
     """Judge an array of any type as the values of a contract column.
 
-    Texts are read as in a text file; binary likewise when it is UTF-8. Ids may be integers, or
-    decimals and floats that are whole. Dates may be timestamps (without a zone they are UTC; parts
-    of a microsecond are cut off) or dates. Amounts may be integers, decimals, or floats that are
-    within ``contract.CENT_TOLERANCE`` of whole cents or the nearest double to whole cents. Every
-    other type is ``unparseable``.
+    Texts are read as in a text file, binary likewise; what is not UTF-8 is ``unparseable``. Ids may
+    be integers, or decimals and floats that are whole. Dates may be timestamps (without a zone they
+    are UTC; parts of a microsecond are cut off) or dates. Amounts may be integers, decimals, or
+    floats that are within ``contract.CENT_TOLERANCE`` of whole cents or the nearest double to whole
+    cents. Every other type is ``unparseable``.
     """
     array = plain_array(array)
     kind = array.type
     if is_text(kind):
-        return judge_text_column(column, array, rules, notation)
+        if is_utf8(array.dictionary if pa.types.is_dictionary(kind) else array):
+            return judge_text_column(column, array, rules, notation)
+        return _judge_binary(column, _as_binary(array), rules, notation)
     if pa.types.is_binary(kind):
         return _judge_binary(column, array, rules, notation)
     judged = None
@@ -94,16 +100,48 @@ def is_text(kind: pa.DataType) -> bool:
 
 def readable(array: pa.Array, rows: Ints) -> pa.Array:
     """Return chosen values of an array of any type as strings, for people to read."""
-    array = plain_array(array).take(pa.array(rows))
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    if pa.types.is_binary(array.type):
-        texts = [None if v is None else v.decode(errors="replace") for v in array.to_pylist()]
-        return pa.array(texts, pa.string())
+    array = plain_array(array)
     try:
-        return array.cast(pa.string())
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        return pa.array([str(v) if v.is_valid else None for v in array], pa.string())
+        chosen = array.take(pa.array(rows))
+        if pa.types.is_dictionary(chosen.type):
+            chosen = chosen.dictionary_decode()
+        if not pa.types.is_binary(chosen.type):
+            chosen = chosen.cast(pa.string())
+            if is_utf8(chosen):
+                return chosen
+            chosen = _as_binary(chosen)
+    except pa.ArrowException:
+        values = [python_value(array[row]) for row in rows.tolist()]
+        return pa.array([None if v is None else str(v) for v in values], pa.string())
+    texts = [None if v is None else v.decode(errors="replace") for v in chosen.to_pylist()]
+    return pa.array(texts, pa.string())
+
+
+def python_values(array: pa.Array, rows: Ints) -> list[Any]:
+    """Return chosen values of an array of any type as Python objects; see ``python_value``."""
+    array = plain_array(array)
+    try:
+        values: list[Any] = array.take(pa.array(rows)).to_pylist()
+    except _NO_PYTHON_VALUE:
+        return [python_value(array[row]) for row in rows.tolist()]
+    return values
+
+
+def python_value(scalar: pa.Scalar) -> Any:
+    """Return a scalar as a Python object; as a string when there is none for it.
+
+    Such are dates beyond the year 9999, times in unknown zones, and texts that are not UTF-8.
+    """
+    try:
+        return scalar.as_py()
+    except _NO_PYTHON_VALUE:
+        pass
+    try:
+        if pa.types.is_string(scalar.type):
+            return bytes(scalar.as_buffer()).decode(errors="replace")
+        return scalar.cast(pa.string()).as_py()
+    except (UnicodeDecodeError, pa.ArrowException):
+        return f"<{scalar.type}>"
 
 
 def words(array: pa.Array, dtype: type[np.generic], per_value: int = 1) -> Ints:
@@ -209,6 +247,12 @@ def _judge_dates(array: pa.Array, rules: Rules) -> JudgedColumn | None:
         micros = near * factor
     wrong = (micros < rules.min_us) | (micros > rules.max_us)
     return JudgedColumn(timestamp_array(micros), _codes(wrong, OUT_OF_RANGE))
+
+
+def _as_binary(texts: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(texts.type):
+        texts = texts.dictionary_decode()
+    return texts.view(pa.binary())
 
 
 def _judge_binary(column: str, array: pa.Array, rules: Rules, notation: Notation) -> JudgedColumn:

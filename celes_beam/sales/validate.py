@@ -27,7 +27,8 @@ from celes_beam.contract import (
     Rules,
 )
 from celes_beam.sales.judged import OK, JudgedColumn
-from celes_beam.sales.texts import PLAIN_NOTATION, Notation, are_normal, judge_text_column
+from celes_beam.sales.text_names import are_acceptable
+from celes_beam.sales.texts import PLAIN_NOTATION, Notation, judge_text_column
 from celes_beam.sales.typed_columns import judge_typed_column, plain_array, readable, words
 
 
@@ -136,7 +137,7 @@ def _is_acceptable(column: str, array: pa.Array, rules: Rules) -> bool:
         return bool(cents.min() > 0 and cents.max() <= MAX_CENTS and not pairs[:, 1].any())
     known = rules.categories if column == CATEGORY else rules.regions
     if known is None:
-        return are_normal(array)
+        return are_acceptable(column, array)
     names = pa.array([name for name in known if name], pa.string())
     return bool(pc.is_in(array, value_set=names).false_count == 0)
 

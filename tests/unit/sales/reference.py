@@ -36,6 +36,7 @@ ISO = re.compile(
     r"(?: ?(?:[Zz]|UTC|(?P<sign>[+-])(?P<ahead>\d\d)(?::?(?P<ahead_minutes>\d\d))?))?)?",
     re.ASCII,
 )
+HIVE_ESCAPED = re.compile(r"""[\x00-\x1f"#%'*/:=?\\{}[\]^\x7f]""")
 FORMS = {
     "dd/mm/yyyy": r"(?P<day>\d\d?)/(?P<month>\d\d?)/(?P<year>\d{4})",
     "MM-DD-YYYY": r"(?P<month>\d\d?)-(?P<day>\d\d?)-(?P<year>\d{4})",
@@ -60,7 +61,7 @@ def judge_text(
         return _amount(text.strip(), point)
     if column == DATE:
         return _date(text.strip(), rules, form)
-    return _text(text, rules.categories if column == CATEGORY else rules.regions)
+    return _text(column, text, rules.categories if column == CATEGORY else rules.regions)
 
 
 def _id(text: str, point: str) -> Any:
@@ -138,10 +139,16 @@ def _within(micros: int, rules: Rules) -> Any:
     return EPOCH + timedelta(microseconds=micros)
 
 
-def _text(text: str, known: tuple[str, ...] | None) -> Any:
+def _text(column: str, text: str, known: tuple[str, ...] | None) -> Any:
     text = normalize_text(text)
     if not text:
         return Reason.MISSING
+    if "\0" in text:
+        return Reason.UNPARSEABLE
+    # Hive writes some characters as % and two digits.
+    folder = f"{column}=" + HIVE_ESCAPED.sub("%00", text)
+    if text == "__HIVE_DEFAULT_PARTITION__" or len(folder.encode()) > 255:
+        return Reason.OUT_OF_RANGE
     return text if known is None or text in known else Reason.UNKNOWN
 
 

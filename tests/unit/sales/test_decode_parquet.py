@@ -78,6 +78,80 @@ def test_any_value_can_be_written_as_json() -> None:
     assert all(json.loads(raw) for raw in result.rejected.column("raw").to_pylist())
 
 
+FAR = [2**31 - 1, -(2**31)]
+FURTHER = [2**63 - 1, 253402300799]
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        pa.array(FAR, pa.int32()).view(pa.date32()),
+        *(pa.array(FURTHER, pa.int64()).view(pa.timestamp(unit)) for unit in ("s", "ms")),
+        *(
+            pa.array(FURTHER, pa.int64()).view(pa.timestamp("s", tz=zone))
+            for zone in ("Europe/Madrid", "UTC", "+05:00", "Mars/Phobos")
+        ),
+        pa.array([datetime(9999, 12, 31, 23, 59, 59)] * 2, pa.timestamp("us", tz="America/Bogota")),
+    ],
+    ids=lambda array: str(array.type),
+)
+def test_dates_that_python_cannot_hold_are_out_of_range(dates: pa.Array) -> None:
+    result = decode(batch(fecha_de_transaccion=dates))
+    assert result.rejected.column("reasons").to_pylist() == [["out_of_range"]] * 2
+    raws = [json.loads(raw) for raw in result.rejected.column("raw").to_pylist()]
+    assert [type(raw["fecha_de_transaccion"]) for raw in raws] == [str, str]
+
+
+@pytest.mark.parametrize("name", ["id_cliente", "cantidad_de_venta", "region_de_venta"])
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.binary_view()],
+    ids=str,
+)
+@pytest.mark.parametrize("wrong", [b"Ni\xc3", b"\xff", b"\xed\xa0\x80"])
+def test_texts_that_are_not_utf8_are_unparseable(
+    name: str, kind: pa.DataType, wrong: bytes
+) -> None:
+    views = pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)
+    plain = pa.binary_view() if views else pa.binary()
+    if pa.types.is_large_string(kind):
+        plain = pa.large_binary()
+    column = pa.array([b"7", wrong], plain).view(kind)
+    result = decode(batch(**{name: column}))
+    assert result.accepted.num_rows == 1
+    (row,) = result.rejected.to_pylist()
+    assert (row["reasons"], row["column"]) == (["unparseable"], name)
+    assert "\ufffd" in row["value"]
+    assert json.loads(row["raw"])["cantidad_de_venta"]
+
+
+def test_encoded_texts_that_are_not_utf8_are_unparseable() -> None:
+    names = pa.array([b"Norte", b"Ni\xc3"], pa.binary()).view(pa.string())
+    encoded = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), names)
+    (row,) = decode(batch(region_de_venta=encoded)).rejected.to_pylist()
+    assert (row["position"], row["reasons"]) == (101, ["unparseable"])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pa.array(["Norte", "x" * 300], pa.string_view()),
+        pa.StructArray.from_arrays([pa.array(["a", "b"], pa.string_view())], ["a"]),
+        pa.StructArray.from_arrays([pa.array(FAR, pa.int32()).view(pa.date32())], ["a"]),
+        pa.StructArray.from_arrays([pa.array([1, 2]), pa.array([3, 4])], ["a", "a"]),
+        pa.array([[1, 2], None], pa.list_view(pa.int64())),
+        pa.array([2**62, -1], pa.int64()).view(pa.time64("us")),
+    ],
+    ids=lambda array: str(array.type),
+)
+def test_whatever_a_value_is_its_row_is_rejected_and_shown(odd: pa.Array) -> None:
+    result = decode(batch(region_de_venta=odd, id_cliente=[0, 0]))
+    assert [r["position"] for r in result.rejected.to_pylist()] == [100, 101]
+    assert all(
+        "region_de_venta" in json.loads(r) for r in result.rejected.column("raw").to_pylist()
+    )
+
+
 def test_columns_by_other_names() -> None:
     rows = batch().rename_columns(["household", *COLUMN_NAMES[1:]])
     assert decode(rows, id_cliente="household").accepted.num_rows == 2

@@ -18,12 +18,8 @@ from celes_beam.contract import AMOUNT, CATEGORY, DATE, ID, REASONS, SCHEMA, Rul
 from celes_beam.errors import ConfigError
 from celes_beam.sales.date_format import parse_date_format
 from celes_beam.sales.judged import JudgedColumn
-from celes_beam.sales.texts import (
-    Notation,
-    are_normal,
-    judge_text_column,
-    normalize_names,
-)
+from celes_beam.sales.text_names import are_acceptable, are_normal, is_utf8, normalize_names
+from celes_beam.sales.texts import Notation, judge_text_column
 
 RULES = Rules(datetime(2025, 6, 1, tzinfo=UTC), categories=("Ropa",))
 
@@ -261,6 +257,13 @@ def test_only_a_point_or_a_comma_separates_decimals() -> None:
         (None, "missing"),
         ("\u00a0", "missing"),
         ("ropa", "unknown"),
+        ("Ro\0pa", "unparseable"),
+        ("\0", "unparseable"),
+        ("__HIVE_DEFAULT_PARTITION__", "out_of_range"),
+        (" __HIVE_DEFAULT_PARTITION__ ", "out_of_range"),
+        ("x" * 300, "out_of_range"),
+        ("/" * 78, "out_of_range"),
+        ("/" * 77, "unknown"),
     ],
 )
 def test_names(text: str | None, expected: str) -> None:
@@ -298,6 +301,41 @@ def test_names_are_normalised_as_the_contract_says(texts: list[str | None]) -> N
 def test_common_names_are_known_to_be_normal() -> None:
     assert are_normal(pa.array(["Electrónica", "Niños y niñas", None, "Ropa"]))
     assert not are_normal(pa.array(["Ropa", ""]))
+
+
+@pytest.mark.parametrize(
+    ("name", "fine"),
+    [
+        ("Ropa", True),
+        ("a" * 233, True),
+        ("a" * 234, False),
+        ("é" * 116, True),
+        ("é" * 117, False),
+        ("%" * 77, True),
+        ("%" * 78, False),
+        ("Ro\0pa", False),
+        ("__HIVE_DEFAULT_PARTITION__", False),
+        ("__HIVE_DEFAULT_PARTITION_X", True),
+    ],
+)
+def test_names_that_a_folder_can_have_are_accepted_at_once(name: str, fine: bool) -> None:
+    names = pa.array(["Ropa", name, None])
+    assert are_acceptable(CATEGORY, names) == fine
+    rules = Rules(datetime(2025, 6, 1, tzinfo=UTC))
+    (_, code, _) = judge_text_column(CATEGORY, names, rules, Notation()).codes
+    assert (code == 0) == fine
+
+
+@given(st.lists(st.binary(max_size=3) | st.sampled_from(["é".encode(), b"\xc3", b"\xa9", b"a"])))
+def test_whether_bytes_are_texts_is_found_out_for_each(parts: list[bytes]) -> None:
+    texts = pa.array([b"\xff", *parts, b"\xff"], pa.binary()).view(pa.string())[1:-1]
+    expected = all(p == p.decode(errors="replace").encode() for p in parts)
+    assert is_utf8(texts) == expected
+
+
+def test_bytes_that_are_no_text_are_not_normal() -> None:
+    for name in (b"Ni\xc3", b"\xc3\x28", b"\xa0"):
+        assert not are_normal(pa.array([name], pa.binary()).view(pa.string()))
 
 
 csv_ids = st.one_of(

@@ -149,10 +149,16 @@ names = st.one_of(
                 "Sur",
                 "norte",
                 "é ",
+                "Ro\0pa",
+                "__HIVE_DEFAULT_PARTITION__",
+                "__HIVE_DEFAULT_PARTITION_é",
             ]
         ),
         space,
     ),
+    # The longest that can name a folder, and one longer, plain and escaped.
+    st.tuples(st.integers(232, 240), st.sampled_from("aé")).map(lambda x: x[1] * x[0]),
+    st.tuples(st.integers(76, 80), st.sampled_from("/=%:\x7f")).map(lambda x: x[1] * x[0]),
 )
 TEXTS = {ID: ids, DATE: dates, AMOUNT: amounts, CATEGORY: names, REGION: names}
 
