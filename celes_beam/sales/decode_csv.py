@@ -31,7 +31,6 @@ from celes_beam.sales.outcomes import all_accepted, all_malformed, nothing_read,
 from celes_beam.sales.record_ends import find_records
 from celes_beam.sales.records import (
     Block,
-    Bytes,
     Ints,
     Mask,
     Records,
@@ -39,6 +38,7 @@ from celes_beam.sales.records import (
     field_counts,
     has_lone_return,
     has_long_line,
+    has_small_exponent,
     keep_records,
     line_ends,
     raw_records,
@@ -50,7 +50,6 @@ from celes_beam.sales.texts import judge_text_column
 from celes_beam.sales.validate import accept_typed, judge_texts
 
 _TEXTS = pa.dictionary(pa.int32(), pa.string())
-_PIECE_BYTES = 1 << 18
 
 __all__ = ["CsvDialect", "CsvHeader", "decode_csv"]
 
@@ -136,7 +135,7 @@ def _guess_types(block: Block, header: CsvHeader) -> dict[str, pa.DataType]:
     if _may_have_hexadecimal(block):
         types[ID] = pa.string()
     # pyarrow reads 123456789012e-146 as 102880657.51.
-    if _may_have_small_exponent(block):
+    if has_small_exponent(block.data):
         types[AMOUNT] = pa.string()
     return types
 
@@ -151,17 +150,6 @@ def _may_have_hexadecimal(block: Block) -> bool:
         return False
     marks = np.flatnonzero((block.data | 0x20) == ord("x"))
     return bool((block.data[np.maximum(marks - 1, 0)] == ord("0")).any())
-
-
-def _may_have_small_exponent(block: Block) -> bool:
-    # In pieces that stay in a core's cache; each holds the first byte of the next one too.
-    data = block.data
-    starts = range(0, len(data), _PIECE_BYTES)
-    return any(_has_small_exponent(data[at : at + _PIECE_BYTES + 1]) for at in starts)
-
-
-def _has_small_exponent(data: Bytes) -> bool:
-    return bool((((data[:-1] | 0x20) == ord("e")) & (data[1:] == ord("-"))).any())
 
 
 def _count_blank(block: Block, ends: Ints) -> int:

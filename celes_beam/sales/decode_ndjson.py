@@ -6,23 +6,40 @@ parses a block in which every row is fine; in any other block each line is decod
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
 from celes_beam.contract import (
+    AMOUNT,
+    CATEGORY,
     COLUMN_NAMES,
     DATE,
     ID,
     MAX_RAW_BYTES,
     MAX_RECORD_BYTES,
+    REGION,
     SCHEMA,
     Rules,
 )
-from celes_beam.sales.json_lines import LineDecoder, Row, decode_object, find_keys
+from celes_beam.sales.json_lines import (
+    ASCII_ESCAPE,
+    MAX_DEPTH,
+    Keys,
+    LineDecoder,
+    NoText,
+    Row,
+    all_keys,
+    are_spelled_otherwise,
+    decode_object,
+    find_keys,
+    is_too_deep,
+)
 from celes_beam.sales.outcomes import all_accepted, all_malformed, nothing_read, together
 from celes_beam.sales.records import (
     RETURN,
@@ -30,6 +47,8 @@ from celes_beam.sales.records import (
     Bytes,
     Ints,
     has_long_line,
+    has_pair,
+    has_small_exponent,
     line_ends,
     raw_records,
 )
@@ -37,6 +56,11 @@ from celes_beam.sales.rejected import Checked, checked
 from celes_beam.sales.text_names import is_utf8_text
 from celes_beam.sales.texts import PLAIN_NOTATION, Notation, judge_text_column
 from celes_beam.sales.validate import accept_typed, judge_texts
+
+_AMOUNT = COLUMN_NAMES.index(AMOUNT)
+_PIECE_BYTES = 1 << 18
+# Escaped, any character may be a part of one.
+_SMALL_EXPONENT = re.compile(rb"[0-9.][eE]-[0-9]|\\u00[0-7]")
 
 
 def decode_ndjson(
@@ -53,18 +77,20 @@ def decode_ndjson(
     ``mapping`` names the key to use for a contract column; keys are matched as headers are, and
     others are ignored. ``offset`` is the place of the first line in the file, in bytes.
     ``notation`` is that of values that are strings; numbers are read exactly as they stand. A line
-    is malformed when it is no JSON object, not UTF-8, longer than ``contract.MAX_RECORD_BYTES``, or
-    has an object or a list for a contract column. Blank lines are no rows.
+    is malformed when it is no JSON object, not UTF-8, longer than ``contract.MAX_RECORD_BYTES``,
+    nested deeper than ``json_lines.MAX_DEPTH``, has an object or a list for a contract column, or
+    two keys for one. Blank lines are no rows.
     """
     block = records if isinstance(records, Block) else Block.of(records)
     if not block.size:
         return nothing_read()
     ends = line_ends(block.data)
-    accepted = _decode_typed(block, ends, mapping, rules, notation)
+    keys = find_keys(bytes(block.view[: ends[0]]), mapping)
+    accepted = _decode_typed(block, ends, keys, rules, notation)
     if accepted is not None:
         return all_accepted(accepted)
-    keys = find_keys(bytes(block.view[: ends[0]]), mapping)
-    lines = _decode_lines(block, ends, LineDecoder(mapping, notation, keys))
+    decoder = LineDecoder(mapping, notation, keys, has_escapes=_has_ascii_escape(block))
+    lines = _decode_lines(block, ends, decoder)
     return _judge_lines(
         lines, block, ends, source=source, offset=offset, rules=rules, notation=notation
     )
@@ -73,32 +99,26 @@ def decode_ndjson(
 def _decode_typed(
     block: Block,
     ends: Ints,
-    mapping: Mapping[str, str] | None,
+    keys: Keys | None,
     rules: Rules,
     notation: Notation,
 ) -> pa.RecordBatch | None:
     """Parse a block into types; ``None`` when any line of it has to be looked at."""
-    schema = _guess_schema(bytes(block.view[: ends[0]]), mapping, notation)
     # pyarrow takes NaN and infinities for JSON, and does not look at encodings.
     if (
-        schema is None
+        keys is None
+        or notation.decimal_point != "."
         or not _is_one_object_a_line(block.data, ends)
         or has_long_line(block.data)
-        or block.has(b"NaN")
-        or block.has(b"Inf")
+        or (has_pair(block.data, ord("a"), ord("N")) and block.has(b"NaN"))
+        or (has_pair(block.data, ord("I"), ord("n")) and block.has(b"Inf"))
+        or _many_openings(block.data, ends)
         or not is_utf8_text(block.data)
+        or _has_small_exponent(block, ends, keys.columns[_AMOUNT])
     ):
         return None
-    json = pyarrow.json
-    try:
-        table = json.read_json(
-            pa.BufferReader(block.view),
-            json.ReadOptions(use_threads=False, block_size=block.size + 1),
-            json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
-        )
-    except pa.ArrowInvalid:
-        return None
-    if table.num_rows != len(ends):
+    table = _parse(block, keys, notation)
+    if table is None or table.num_rows != len(ends):
         return None
     columns = {name: table.column(i).combine_chunks() for i, name in enumerate(COLUMN_NAMES)}
     for name in (ID, DATE):
@@ -110,19 +130,85 @@ def _decode_typed(
     return accept_typed(columns, rules)
 
 
-def _guess_schema(
-    line: bytes, mapping: Mapping[str, str] | None, notation: Notation
-) -> pa.Schema | None:
-    """Make the schema to parse by from the first line; contract columns in their order."""
-    keys = find_keys(line, mapping)
-    if keys is None or notation.decimal_point != ".":
+def _parse(block: Block, keys: Keys, notation: Notation) -> pa.Table | None:
+    """Parse a block whose lines have no key that is a column's in another spelling.
+
+    pyarrow tells of keys that were not there in the first line; else they are looked through.
+    """
+    schema = _guess_schema(keys, notation)
+    others = {key: _type_of(raw) for key, raw in keys.others.items()}
+    if None not in others.values():
+        whole = pa.schema([*schema, *others.items()])
+        try:
+            return _read_json(block, whole, "error")
+        except pa.ArrowInvalid:
+            pass
+    try:
+        table = _read_json(block, schema, "ignore")
+    except pa.ArrowInvalid:
         return None
+    found = all_keys(block.view)
+    if found is None or are_spelled_otherwise(found.difference(keys.columns), keys.columns):
+        return None
+    return table
+
+
+def _read_json(block: Block, schema: pa.Schema, unexpected: str) -> pa.Table:
+    json = pyarrow.json
+    return json.read_json(
+        pa.BufferReader(block.view),
+        json.ReadOptions(use_threads=False, block_size=block.size + 1),
+        json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=unexpected),
+    )
+
+
+def _guess_schema(keys: Keys, notation: Notation) -> pa.Schema:
+    """Make the schema to parse by from the first line's keys; contract columns in their order."""
     types = {name: SCHEMA.field(name).type for name in COLUMN_NAMES}
-    if bytes(decode_object(line)[keys[0]]).startswith(b'"'):
+    if keys.has_text_id:
         types[ID] = pa.string()
     if notation.date_format is not None:
         types[DATE] = pa.string()
-    return pa.schema(list(zip(keys, types.values(), strict=True)))
+    return pa.schema(list(zip(keys.columns, types.values(), strict=True)))
+
+
+def _type_of(value: bytes) -> pa.DataType | None:
+    """The type to parse a value of no column as; ``None`` for null, objects and lists."""
+    if value[:1] == b'"':
+        return pa.string()
+    if value in (b"true", b"false"):
+        return pa.bool_()
+    return pa.float64() if value[:1] in b"-0123456789" else None
+
+
+def _many_openings(data: Bytes, ends: Ints) -> list[int]:
+    """The lines with so many brackets that they may be nested deeper than allowed."""
+    # A bracket and a brace differ in the bit that is or-ed.
+    pieces = (data[at : at + _PIECE_BYTES] for at in range(0, len(data), _PIECE_BYTES))
+    count = sum(np.count_nonzero((piece | 0x20) == ord("{")) for piece in pieces)
+    if count < len(ends) + MAX_DEPTH:
+        return []
+    of_lines = np.searchsorted(np.flatnonzero((data | 0x20) == ord("{")), ends)
+    return np.flatnonzero(np.diff(of_lines, prepend=0) > MAX_DEPTH).tolist()
+
+
+def _has_ascii_escape(block: Block) -> bool:
+    return block.has(b"\\") and block.has(ASCII_ESCAPE)
+
+
+def _has_small_exponent(block: Block, ends: Ints, key: str) -> bool:
+    """Say whether an amount has a negative exponent, which pyarrow misreads: 123456789012e-146."""
+    if not has_small_exponent(block.data) and not _has_ascii_escape(block):
+        return False
+    found = np.array([m.start() for m in _SMALL_EXPONENT.finditer(block.view)], np.int64)
+    for line in np.unique(np.searchsorted(ends, found, side="right")).tolist():
+        try:
+            amount = decode_object(_line(block.view, ends, line)).get(key, b"")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return True
+        if _SMALL_EXPONENT.search(bytes(amount)):
+            return True
+    return False
 
 
 def _is_one_object_a_line(data: Bytes, ends: Ints) -> bool:
@@ -132,6 +218,10 @@ def _is_one_object_a_line(data: Bytes, ends: Ints) -> bool:
     if returns.any():
         last = np.where(returns, data[np.maximum(ends - 3, 0)], last)
     return bool((data[starts] == ord("{")).all() and (last == ord("}")).all())
+
+
+def _line(view: memoryview, ends: Ints, line: int) -> memoryview:
+    return view[int(ends[line - 1]) if line else 0 : int(ends[line])]
 
 
 @dataclass(frozen=True)
@@ -147,11 +237,12 @@ def _decode_lines(block: Block, ends: Ints, decoder: LineDecoder) -> _Lines:
     """Decode each line on its own."""
     lines = _Lines([], [], [])
     view = block.view
+    deep = {i for i in _many_openings(block.data, ends) if is_too_deep(bytes(_line(view, ends, i)))}
     start = 0
     for i, end in enumerate(ends.tolist()):
         line = bytes(view[start:end])
         start = end
-        row = decoder.decode(line) if len(line) <= MAX_RECORD_BYTES else None
+        row = decoder.decode(line) if len(line) <= MAX_RECORD_BYTES and i not in deep else None
         if row is not None:
             lines.judged.append(i)
             lines.rows.append(row)
@@ -176,14 +267,19 @@ def _judge_lines(
         found = raw_records(block.view, starts[indexes], ends[indexes] - 1, MAX_RAW_BYTES)
         return pa.array([raw.removesuffix(b"\r") for raw in found], pa.binary())
 
-    columns = zip(*lines.rows, strict=True) if lines.rows else [()] * len(COLUMN_NAMES)
+    columns = list(zip(*lines.rows, strict=True)) if lines.rows else [()] * len(COLUMN_NAMES)
     texts = {
         name: pa.array(values, pa.string())
         for name, values in zip(COLUMN_NAMES, columns, strict=True)
     }
+    no_texts = {
+        name: np.array([type(value) is NoText for value in values], np.bool_)
+        for name, values in zip(COLUMN_NAMES, columns, strict=True)
+        if name in (CATEGORY, REGION)
+    }
     judged = np.array(lines.judged, np.int64)
     result = checked(
-        judge_texts(texts, rules, notation),
+        judge_texts(texts, rules, notation, no_texts=no_texts),
         source,
         starts[judged] + offset,
         lambda rows: raws(judged[rows]),

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from celes_beam.contract import (
     AMOUNT,
+    CATEGORY,
     CENT_TOLERANCE,
     COLUMN_NAMES,
+    DATE,
     ID,
     MAX_CENTS,
+    REGION,
     fold_header,
     match_headers,
 )
@@ -22,34 +29,96 @@ from celes_beam.sales.texts import Notation
 Row = tuple[str | None, ...]
 """The text of each contract column, in contract order; null where there is none."""
 
+ASCII_ESCAPE = b"\\u00"
+"""How the escapes begin that may stand for letters and digits, of a key or a number."""
+MAX_DEPTH = 100
+"""Objects and lists may stand within one another this deep. JSON readers have limits that depend on
+where they run; with one of our own a line is the same everywhere."""
+
 decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_objects = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines
 _decode_string = msgspec.json.Decoder(str).decode
-_ID, _AMOUNT = COLUMN_NAMES.index(ID), COLUMN_NAMES.index(AMOUNT)
+_ID, _DATE, _AMOUNT = (COLUMN_NAMES.index(c) for c in (ID, DATE, AMOUNT))
+_NAMES = (COLUMN_NAMES.index(CATEGORY), COLUMN_NAMES.index(REGION))
 _NUMBER_STARTS = frozenset("-0123456789")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_MOST_OTHER_KEYS = 64
 
 
-def find_keys(line: bytes, mapping: Mapping[str, str] | None) -> list[str] | None:
+class NoText(str):
+    """A JSON number, true or false where only a text will do, as it stands."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of an object: one for each contract column, in their order, and the others.
+
+    ``others`` are given with the values that they have; ``has_text_id`` says that the id is a text.
+    """
+
+    columns: list[str]
+    others: dict[str, bytes]
+    has_text_id: bool
+
+
+def find_keys(line: bytes, mapping: Mapping[str, str] | None) -> Keys | None:
     """Find the key that an object has for each contract column.
 
-    ``None`` when it is no object, or does not have exactly one key of its own for each.
+    ``None`` when it is no object, does not have exactly one key of its own for each, or has very
+    many others.
     """
     try:
-        found = list(decode_object(line))
-        places = match_headers(found, mapping)
+        found = decode_object(line)
+        places = match_headers(list(found), mapping)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ColumnError):
         return None
-    return [found[places[name]] for name in COLUMN_NAMES]
+    names = list(found)
+    columns = [names[places[name]] for name in COLUMN_NAMES]
+    others = {key: bytes(raw) for key, raw in found.items() if key not in columns}
+    if len(others) > _MOST_OTHER_KEYS or are_spelled_otherwise(others, columns):
+        return None
+    return Keys(columns, others, bytes(found[columns[_ID]]).startswith(b'"'))
+
+
+def are_spelled_otherwise(others: Iterable[str], columns: Iterable[str]) -> bool:
+    """Say whether any of some other keys is one of those of the columns in another spelling."""
+    wanted = {fold_header(key) for key in columns}
+    return any(fold_header(key) in wanted for key in others)
+
+
+def all_keys(lines: memoryview) -> set[str] | None:
+    """All keys of some lines, each an object; ``None`` when one is not."""
+    try:
+        return set().union(*_decode_objects(lines))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def is_too_deep(line: bytes) -> bool:
+    """Say whether objects and lists stand deeper than ``MAX_DEPTH`` within one another."""
+    marks = np.frombuffer(_STRING.sub(b"", line), np.uint8)
+    opens = (marks == ord("{")) | (marks == ord("["))
+    closes = (marks == ord("}")) | (marks == ord("]"))
+    return int(np.cumsum(opens.astype(np.int64) - closes).max(initial=0)) > MAX_DEPTH
 
 
 class LineDecoder:
     """Decodes objects into the texts of the contract's columns.
 
     ``keys`` are those that most objects are expected to have, as ``find_keys`` gives them; objects
-    with other keys that match the headers wanted are read too, only slower.
+    with other keys that match the headers wanted are read too, only slower. ``has_escapes`` says
+    that ``ASCII_ESCAPE`` stands somewhere in the objects.
     """
 
     def __init__(
-        self, mapping: Mapping[str, str] | None, notation: Notation, keys: list[str] | None
+        self,
+        mapping: Mapping[str, str] | None,
+        notation: Notation,
+        keys: Keys | None,
+        *,
+        has_escapes: bool,
     ) -> None:
         self._wanted: dict[str, list[int]] = {}
         for i, name in enumerate(COLUMN_NAMES):
@@ -58,31 +127,56 @@ class LineDecoder:
         self._columns_of_key: dict[str, list[int]] = {}
         self._point = notation.decimal_point
         self._decode_usual = _usual_decoder(keys) if keys and self._point == "." else None
+        self._has_escapes = has_escapes
+        self._usual_marks = [_mark(key) for key in keys.columns] if keys else []
+        # Without other keys, an object with no more colons than columns has none of them twice.
+        self._no_others = keys is not None and not keys.others and not has_escapes
 
     def decode(self, line: bytes) -> Row | None:
         """Decode an object into one text for each column, numbers as they stand.
 
-        ``None`` when it is no object, not UTF-8, or has an object or a list for such a column.
+        A number, true or false for a category or a region is ``NoText``. ``None`` when it is no
+        object, not UTF-8, has an object or a list for such a column, or two keys for one.
         """
         try:
             line.decode()
             if self._decode_usual is not None:
-                row = _usual_row(self._decode_usual(line))
+                row = _usual_row(self._decode_usual, line)
                 if row is not None:
-                    return row
+                    _, date, _, category, region = row
+                    colons = date.count(":") + category.count(":") + region.count(":")
+                    if self._no_others and line.count(b":") <= len(row) + colons:
+                        return row
+                    return None if self._repeats(line, self._usual_marks) else row
             return self._decode_any(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _NestedError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _NotARowError):
             return None
 
     def _decode_any(self, line: bytes) -> Row:
         row: list[str | None] = [None] * len(COLUMN_NAMES)
+        marks: dict[int, bytes] = {}
         for key, raw in decode_object(line).items():
             columns = self._columns_of_key.get(key)
             if columns is None:
                 columns = self._find_columns(key)
             for column in columns:
+                if column in marks:
+                    raise _NotARowError
+                marks[column] = _mark(key)
                 row[column] = self._text_of(bytes(raw), column)
+        if self._repeats(line, marks.values()):
+            raise _NotARowError
         return tuple(row)
+
+    def _repeats(self, line: bytes, marks: Iterable[bytes]) -> bool:
+        """Say whether an object has the key of a column twice, which decoders do not tell."""
+        escaped = self._has_escapes and ASCII_ESCAPE in line
+        if not escaped and not any(line.count(mark) > 1 for mark in marks):
+            return False
+        # Numbers stay texts: Python refuses to read some that are very long.
+        pairs = json.loads(line, object_pairs_hook=list, parse_int=str, parse_float=str)
+        keys = [key for key, _ in pairs if self._find_columns(key)]
+        return len(keys) > len({fold_header(key) for key in keys})
 
     def _find_columns(self, key: str) -> list[int]:
         columns = self._wanted.get(fold_header(key), [])
@@ -98,34 +192,48 @@ class LineDecoder:
         if raw == b"null":
             return None
         if first in b"{[":
-            raise _NestedError
+            raise _NotARowError
         text = raw.decode()
+        if column in _NAMES:
+            return NoText(text)
         if column == _AMOUNT:
             text = _without_noise(text)
         # A JSON number has a point, whatever texts are written with.
         return text.replace(".", self._point) if column in (_ID, _AMOUNT) else text
 
 
-class _NestedError(ValueError):
-    """A contract column holds an object or a list."""
+class _NotARowError(ValueError):
+    """A contract column holds an object or a list, or has two keys."""
 
 
-def _usual_decoder(keys: list[str]) -> Callable[[bytes], Any]:
+def _mark(key: str) -> bytes:
+    return b'"%b"' % key.encode()
+
+
+def _usual_decoder(keys: Keys) -> Callable[[bytes], Any]:
     """Make a decoder of objects with such keys; twice as fast as one of any object."""
-    names = [f"c{i}" for i in range(len(keys))]
-    types = [msgspec.Raw if i in (_ID, _AMOUNT) else Any for i in range(len(keys))]
+    names = [f"c{i}" for i in range(len(COLUMN_NAMES) + len(keys.others))]
+    types = [Any if i in (_DATE, *_NAMES) else msgspec.Raw for i in range(len(names))]
     usual = msgspec.defstruct(
         "Usual",
         [(name, kind, msgspec.UNSET) for name, kind in zip(names, types, strict=True)],
-        rename=dict(zip(names, keys, strict=True)),
+        rename=dict(zip(names, [*keys.columns, *keys.others], strict=True)),
         gc=False,
+        # Another key may be that of a column in another spelling.
+        forbid_unknown_fields=True,
     )
     decode: Callable[[bytes], Any] = msgspec.json.Decoder(usual).decode
     return decode
 
 
-def _usual_row(found: Any) -> Row | None:
+def _usual_row(
+    decode: Callable[[bytes], Any], line: bytes
+) -> tuple[str, str, str, str, str] | None:
     """The texts of an object whose id and amount are numbers, the rest strings; else ``None``."""
+    try:
+        found = decode(line)
+    except msgspec.ValidationError:
+        return None
     date, category, region = found.c1, found.c3, found.c4
     if not (type(date) is type(category) is type(region) is str):
         return None

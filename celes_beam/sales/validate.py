@@ -26,7 +26,7 @@ from celes_beam.contract import (
     SCHEMA,
     Rules,
 )
-from celes_beam.sales.judged import OK, JudgedColumn
+from celes_beam.sales.judged import OK, UNPARSEABLE, JudgedColumn
 from celes_beam.sales.text_names import are_acceptable
 from celes_beam.sales.texts import PLAIN_NOTATION, Notation, judge_text_column
 from celes_beam.sales.typed_columns import judge_typed_column, plain_array, readable, words
@@ -71,13 +71,19 @@ def accept_typed(
 
 
 def judge_texts(
-    columns: Mapping[str, pa.Array], rules: Rules, notation: Notation = PLAIN_NOTATION
+    columns: Mapping[str, pa.Array],
+    rules: Rules,
+    notation: Notation = PLAIN_NOTATION,
+    no_texts: Mapping[str, npt.NDArray[np.bool_]] | None = None,
 ) -> Verdict:
     """Judge rows of texts as they stand in a text file.
 
     ``columns`` maps each contract column to a string array, all of one length; null is missing.
+    ``no_texts`` says for some columns in which rows the value, as it stands, is unparseable.
     """
     judged = {c: judge_text_column(c, columns[c], rules, notation) for c in COLUMN_NAMES}
+    for column, mask in (no_texts or {}).items():
+        judged[column].codes[mask] = UNPARSEABLE
     return _verdict(columns, judged)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -84,6 +85,30 @@ raw_lines = st.sampled_from(
         GOOD[:-1].replace(b"Norte", b"\xff"),
         GOOD[:-1].replace(b"Norte", b"\\ud800"),
         GOOD[:-1].replace(b"id_cliente", b"ID_Cliente"),
+        b'{"ID_CLIENTE": 8, ' + GOOD[1:-1],
+        GOOD[:-2] + b', "ID_CLIENTE": 8}',
+        GOOD[:-2] + b', "id\\u005fcliente": 8}',
+        GOOD[:-2] + b', "id_cliente": 8}',
+        GOOD[:-2] + b', "id_cliente": null}',
+        GOOD[:-2] + ', "categor\u00eda_de_producto ": "Z"}'.encode(),
+        GOOD[:-2] + b', "x": {"id_cliente": 9}}',
+        GOOD[:-2] + b', "x": "\\"id_cliente\\": 9 [[{{"}',
+        GOOD[:-2] + b', "x": 5}',
+        GOOD[:-2] + b', "x": ' + b"[" * 99 + b"]" * 99 + b"}",
+        GOOD[:-2] + b', "x": ' + b"[" * 100 + b"]" * 100 + b"}",
+        GOOD[:-2] + b', "x": "' + b"[" * 200 + b'"}',
+        GOOD[:-2] + b', "x": ' + b'{"a":' * 5000 + b"1" + b"}" * 5001,
+        GOOD[:-1].replace(b"5.5", b"123456789012e-146"),
+        GOOD[:-1].replace(b"5.5", b'"123456789012E-146"'),
+        GOOD[:-1].replace(b"5.5", b'"123456789012\\u0065-146"'),
+        GOOD[:-1].replace(b"5.5", b'"123456789012e\\u002d146"'),
+        GOOD[:-1].replace(b"5.5", b"550e-2"),
+        GOOD[:-1].replace(b"Norte", b"Pre-venta 3e-4"),
+        GOOD[:-1].replace(b"Norte", b"Nor\\u0000te"),
+        GOOD[:-1].replace(b"Norte", b"N\\u006frte"),
+        b"\xef\xbb\xbf" + GOOD[:-1],
+        line(region_de_venta=True)[:-1],
+        line(region_de_venta="__HIVE_DEFAULT_PARTITION__")[:-1],
     ]
 )
 texts = st.lists(
@@ -229,3 +254,69 @@ def test_a_line_longer_than_allowed_is_malformed() -> None:
     result = decode(GOOD + long + GOOD)
     assert result.accepted.num_rows == 2
     assert rejected(result) == [malformed(len(GOOD), long[:MAX_RAW_BYTES])]
+
+
+TWICE = [
+    b'{"ID_CLIENTE": 8, ' + GOOD[1:],
+    GOOD[:-2] + b', "ID_CLIENTE": null}\n',
+    GOOD[:-2] + b', "id_cliente": 1}\n',
+    GOOD[:-2] + b', "id\\u005fcliente": 1}\n',
+    GOOD[:-2] + ', "REGI\u00d3N_DE_VENTA": "Sur"}\n'.encode(),
+]
+
+
+@pytest.mark.parametrize("twice", TWICE)
+@pytest.mark.parametrize("other", [b"", b"x\n", line(tienda=5), line(tienda=[5])])
+def test_two_keys_for_one_column_are_malformed_whatever_stands_beside(
+    twice: bytes, other: bytes
+) -> None:
+    for data in (twice + other, other + twice, GOOD + other + twice, other + twice + GOOD):
+        found = {r["raw"] + b"\n": r["reasons"] for r in decode(data).rejected.to_pylist()}
+        assert found.pop(twice) == ["malformed"]
+        assert set(found) == ({other} if other == b"x\n" else set())
+
+
+def test_further_keys_may_come_and_go_and_change_their_types() -> None:
+    data = line(tienda=5) + line(tienda="a", caja=[1]) + line(otra={"id_cliente": 1}) + GOOD
+    assert decode(data).accepted.num_rows == 4
+    assert decode(data * 3 + b"x\n").accepted.num_rows == 12
+    wide = line(**{f"k{i}": i for i in range(200)})
+    assert decode(wide * 2 + b"x\n").accepted.num_rows == 2
+
+
+@pytest.mark.parametrize("beside", [b"", GOOD, b"x\n"])
+def test_how_deep_a_line_may_be_does_not_depend_on_the_others(beside: bytes) -> None:
+    for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
+        # The object itself is the first level.
+        fine = GOOD[:-2] + b', "x": ' + opening * 99 + b"1" + closing * 99 + b"}\n"
+        deep = GOOD[:-2] + b', "x": ' + opening * 100 + b"1" + closing * 100 + b"}\n"
+        result = decode(fine + beside + deep)
+        assert [r["raw"] for r in result.rejected.to_pylist() if r["raw"] != b"x"] == [deep[:-1]]
+
+
+@pytest.mark.parametrize("amount", ["123456789012e-146", '"123456789012e-146"', "1E-113"])
+@pytest.mark.parametrize("beside", [b"", GOOD, b"x\n"])
+def test_amounts_far_below_a_cent_are_inexact(amount: str, beside: bytes) -> None:
+    found = decode(beside + GOOD.replace(b"5.5", amount.encode())).rejected.to_pylist()
+    assert [r["reasons"] for r in found if r["raw"] != b"x"] == [["inexact"]]
+
+
+def test_texts_that_look_like_exponents_are_left_alone() -> None:
+    data = line(tienda="3e-4", region_de_venta="Pre-venta 1e-5") * 10
+    assert decode(data).accepted.num_rows == 10
+
+
+@pytest.mark.parametrize("value", ["7", "true", "1e2", "-0"])
+@pytest.mark.parametrize("column", ["categoria_de_producto", "region_de_venta"])
+def test_numbers_are_no_names(column: str, value: str) -> None:
+    data = re.sub(rb'("%b": )"[^"]*"' % column.encode(), rb"\g<1>" + value.encode(), GOOD)
+    for block in (data, GOOD + data, data + b"x\n"):
+        (found, *_) = rejected(decode(block))
+        assert found[1:4] == (["unparseable"], column, value)
+    assert decode(line(**{column: value})).accepted.num_rows == 1
+
+
+def test_a_name_with_a_nul_is_unparseable() -> None:
+    for extra in (b"", b"x\n"):
+        (found, *_) = rejected(decode(line(region_de_venta="Nor\0te") + extra))
+        assert found[1:3] == (["unparseable"], "region_de_venta")
