@@ -7,6 +7,7 @@ count the records by their own line ends, so that none is lost to a parser's ide
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 
 import numpy as np
@@ -75,9 +76,11 @@ def decode_csv(
     quoted = block.has(b'"')
     if quoted and records is None:
         records = find_records(block.data, ord(header.delimiter), final=True)
-    accepted = _decode_typed(block, header, rules, records if quoted else None)
-    if accepted is not None:
-        return all_accepted(accepted)
+    # pyarrow takes a mark at the beginning of what it reads for the file's own, and drops it.
+    if not block.starts_with(BOM_UTF8):
+        accepted = _decode_typed(block, header, rules, records if quoted else None)
+        if accepted is not None:
+            return all_accepted(accepted)
     if records is None:
         records = find_records(block.data, ord(header.delimiter), final=True)
     return _Texts(block, header, records).judge(source, offset, rules)
@@ -186,6 +189,18 @@ def _parse(text: bytes | memoryview, header: CsvHeader, types: dict[str, pa.Data
     )
 
 
+def _mark_boms(block: Block, records: Records) -> Records:
+    """Mark records that begin with a byte order mark as odd, since pyarrow may drop the mark."""
+    if not block.has(BOM_UTF8):
+        return records
+    odd = records.odd.copy()
+    starts = records.starts
+    for start in starts[block.data[starts] == BOM_UTF8[0]].tolist():
+        if block.buffer.startswith(BOM_UTF8, start, block.size):
+            odd[np.searchsorted(starts, start)] = True
+    return Records(records.ends, odd, records.ambiguous)
+
+
 class _Texts:
     """A block of records as texts, row by row where it must be.
 
@@ -195,7 +210,7 @@ class _Texts:
 
     def __init__(self, block: Block, header: CsvHeader, records: Records) -> None:
         self.view, self.data = block.view, block.data
-        self.header, self.records = header, records
+        self.header, self.records = header, _mark_boms(block, records)
         self.delimiter = ord(header.delimiter)
         self.starts, self.stops = text_bounds(self.data, records)
 

@@ -41,6 +41,10 @@ class Block:
         """Say whether ``text`` stands anywhere in the block."""
         return self.buffer.find(text, 0, self.size) >= 0
 
+    def starts_with(self, text: bytes) -> bool:
+        """Say whether the block begins with ``text``."""
+        return self.buffer.startswith(text, 0, self.size)
+
     @property
     def view(self) -> memoryview:
         """The bytes; no copy."""

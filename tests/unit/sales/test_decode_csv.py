@@ -39,7 +39,9 @@ def malformed(position: int, raw: bytes) -> tuple[Any, ...]:
 
 
 fields = [
-    st.sampled_from([b"1", b" 7 ", b"0x10", b'"12"', b"", b"0", b"x", b"\xff", b"+3", b"12.0"]),
+    st.sampled_from(
+        [b"\xef\xbb\xbf1", b"1", b" 7 ", b"0x10", b'"12"', b"", b"0", b"x", b"\xff", b"+3", b"12.0"]
+    ),
     st.sampled_from([b"2024-01-31", b'"2024-01-31 10:30"', b"2024-01-31T10:00:00Z", b"ayer", b""]),
     st.sampled_from(
         [
@@ -102,6 +104,31 @@ def test_agrees_with_reading_and_judging_one_byte_and_row_at_a_time(
     accepted, wrong = expected(data, reference)
     assert rejected(result) == wrong
     assert result.accepted.to_pylist() == accepted
+
+
+BOM = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize("before", [b"", GOOD, b"x,,,,\n", b"\n"])
+@pytest.mark.parametrize("after", [b"", GOOD, b"x,,,,\n"])
+def test_a_byte_order_mark_within_a_file_is_a_part_of_its_field(
+    before: bytes, after: bytes
+) -> None:
+    result = decode(before + BOM + GOOD + after)
+    raws = result.rejected.column("raw").to_pylist()
+    assert BOM + GOOD[:-1] in raws
+    last = CsvHeader(5, (4, 1, 2, 3, 0))
+    for mark in (BOM, BOM * 2):
+        data = before + mark + b"Norte,2024-01-31,5.50,Hogar,1\n" + after
+        names = decode(data, last).accepted.column("region_de_venta").to_pylist()
+        assert mark.decode() + "Norte" in names
+
+
+@pytest.mark.parametrize("beside", [b"", GOOD, b"x,,,,\n"])
+def test_a_name_with_a_nul_is_unparseable(beside: bytes) -> None:
+    wrong = GOOD.replace(b"Hogar", b"Ho\0gar")
+    found = [r for r in rejected(decode(beside + wrong)) if r[4] == wrong[:-1]]
+    assert found == [(len(beside), ["unparseable"], "categoria_de_producto", "Ho\0gar", wrong[:-1])]
 
 
 @pytest.mark.parametrize("count", [1, 3, 5000])
