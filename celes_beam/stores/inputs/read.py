@@ -35,9 +35,10 @@ def read_range(part: FileRange, how: ReadOptions, rules: Rules) -> Iterator[Chec
     time, in order. ``source`` of rejected rows is the file's path. Raises ``InputError`` when the
     file changed since it was listed, or is damaged, ``StorageError`` when reading fails.
     """
-    if part.format == PARQUET:
-        return _read_parquet(part, how, rules)
-    return _read_text(part, how, rules)
+    read = _read_parquet if part.format == PARQUET else _read_text
+    yield from read(part, how, rules)
+    # What was written to while it was read may be neither the old file nor the new one.
+    open_input(part.file).close()
 
 
 def _read_text(part: FileRange, how: ReadOptions, rules: Rules) -> Iterator[Checked]:
@@ -105,7 +106,14 @@ def _parquet_batches(
     with open_input(part.file) as source:
         try:
             # Pages are read as they are needed, so that a large row group is not held whole.
-            file = pq.ParquetFile(source, buffer_size=_READ_AHEAD, pre_buffer=False)
+            file = pq.ParquetFile(
+                source,
+                buffer_size=_READ_AHEAD,
+                pre_buffer=False,
+                page_checksum_verification=True,
+                # Nanoseconds, which are the default, wrap around before 1677 and after 2262.
+                coerce_int96_timestamp_unit="us",
+            )
             every = file.schema_arrow.names
             names = [every[i] for i in locate_columns(every, how.mapping, part.file.path)]
             groups = range(part.start, part.end)

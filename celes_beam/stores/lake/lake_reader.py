@@ -163,7 +163,12 @@ class LakeReader:
         self, opened: BinaryIO, file: LakeFile, as_dictionary: Sequence[str] = ()
     ) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(opened, read_dictionary=list(as_dictionary))
+            return pq.ParquetFile(
+                opened,
+                read_dictionary=list(as_dictionary),
+                # Nanoseconds, which are the default, wrap around before 1677 and after 2262.
+                coerce_int96_timestamp_unit="us",
+            )
         except (pa.ArrowException, OSError) as error:
             raise self._refuse(file, error) from error
 

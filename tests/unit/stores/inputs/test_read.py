@@ -360,6 +360,61 @@ def test_a_file_that_is_cut_while_it_is_read_is_an_error(tmp_path: Path) -> None
         list(blocks)
 
 
+@pytest.mark.parametrize("name", ["v.csv", "v.ndjson", "v.parquet", "v.csv.gz"])
+def test_a_file_that_is_written_to_while_it_is_read_is_an_error(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    content = {"v.csv": HEADER + GOOD, "v.ndjson": b'{"id_cliente": 1}\n'}
+    content["v.csv.gz"] = gzip.compress(content["v.csv"])
+    if name == "v.parquet":
+        write_parquet(path)
+    else:
+        path.write_bytes(content[name])
+    (part,) = plan_ranges(list_inputs([str(path)])[0], ReadOptions())
+    blocks = read_range(part, ReadOptions(), RULES)
+    next(blocks)
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    with pytest.raises(InputError, match="changed since it was listed"):
+        list(blocks)
+
+
+def test_int96_dates_do_not_wrap_around(tmp_path: Path) -> None:
+    path = tmp_path / "v.parquet"
+    # 2**64 nanoseconds after 2024-01-31.
+    far = datetime(2608, 8, 21, 23, 34, 33)
+    columns = {
+        "id_cliente": [1, 2],
+        "fecha_de_transaccion": pa.array([datetime(2024, 1, 31), far], pa.timestamp("us")),
+        "cantidad_de_venta": [5.5, 5.5],
+        "categoria_de_producto": ["Hogar"] * 2,
+        "region_de_venta": ["Norte"] * 2,
+    }
+    pq.write_table(pa.table(columns), path, use_deprecated_int96_timestamps=True)
+    accepted, rejected = read(tmp_path, path.read_bytes(), name="v.parquet")
+    assert [row["fecha_de_transaccion"].year for row in accepted] == [2024]
+    assert [(row[0], row[1]) for row in rejected] == [(1, ["out_of_range"])]
+
+
+def test_a_page_that_does_not_fit_its_checksum_is_an_error(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "id_cliente": pa.array(range(1, 1001), pa.int64()),
+            "fecha_de_transaccion": ["2024-01-31"] * 1000,
+            "cantidad_de_venta": [5.5] * 1000,
+            "categoria_de_producto": ["Hogar"] * 1000,
+            "region_de_venta": ["Norte"] * 1000,
+        }
+    )
+    path = tmp_path / "v.parquet"
+    pq.write_table(table, path, compression="none", use_dictionary=False, write_page_checksum=True)
+    data = bytearray(path.read_bytes())
+    # The id 500 becomes another that is just as good.
+    at = data.index((500).to_bytes(8, "little") + (501).to_bytes(8, "little"))
+    data[at + 2] ^= 1
+    with pytest.raises(InputError, match=r"v\.parquet: a damaged Parquet file"):
+        read(tmp_path, bytes(data), name="v.parquet")
+
+
 def test_two_threads_read_at_once(tmp_path: Path) -> None:
     path = tmp_path / "v.csv"
     path.write_bytes(HEADER + (GOOD + b"bad\n" + b'2,2024-01-31,1,"a\nb",c\n') * 2000)
