@@ -13,14 +13,16 @@ import pyarrow as pa
 from celes_beam.errors import InputError, StorageError
 from celes_beam.stores.inputs.gcs_files import GCS_SCHEME, list_gcs, open_gcs
 from celes_beam.stores.inputs.globs import HIDDEN, MAGIC, glob_pattern
+from celes_beam.stores.inputs.names import COMPRESSED_SUFFIXES, FORMAT_OF_SUFFIX, format_of_name
+from celes_beam.stores.inputs.refused import LAKE_MARK, Refusals, a_lake
 
 
 @dataclass(frozen=True, order=True)
 class InputFile:
     """One file to read.
 
-    ``path`` is absolute, or a ``gs://`` URL; ``size`` is in bytes; ``version`` is the time of its
-    last change in nanoseconds, or the object's generation. Together they identify its content.
+    ``path`` is its real path, or a ``gs://`` URL; ``size`` is in bytes; ``version`` is the time of
+    its last change in nanoseconds, or the object's generation. Together they identify its content.
     """
 
     path: str
@@ -28,21 +30,26 @@ class InputFile:
     version: str
 
 
-def list_inputs(patterns: Sequence[str]) -> list[InputFile]:
-    """List the files that paths, folders and globs name: sorted, each once.
+def list_inputs(patterns: Sequence[str], outside: str | None = None) -> list[InputFile]:
+    """List the files that paths, folders and globs name: sorted, each once, whatever its links.
 
-    Folders are searched to the bottom. Globs know ``*``, ``?`` and ``[...]`` within a name and
-    ``**`` across folders. What begins with ``_`` or ``.`` below a folder or in a glob is skipped,
-    unless the glob itself begins with it. Raises ``InputError`` when a pattern names no file, or
-    one that may not be read, and ``StorageError`` when the disk or the bucket fails.
+    Folders are searched to the bottom, for names that end as those of the formats do (``names``).
+    Globs know ``*``, ``?`` and ``[...]`` within a name and ``**`` across folders. What begins with
+    ``_`` or ``.`` below a folder or in a glob is skipped, unless the glob itself begins with it.
+    Raises ``InputError`` when a pattern names no file, one that may not be read, a lake or a file
+    in one, or a file below the folder ``outside``; and ``StorageError`` when the disk or the bucket
+    fails.
     """
+    refusals = Refusals(outside)
     found: dict[str, InputFile] = {}
     for pattern in patterns:
         files = list(_list_pattern(pattern))
         if not files:
             raise InputError(_nothing_found(pattern))
         for file in files:
-            found.setdefault(_identity(file.path), file)
+            if not file.path.startswith(GCS_SCHEME):
+                refusals.check(pattern, Path(file.path))
+            found.setdefault(file.path, file)
     return sorted(found.values())
 
 
@@ -56,10 +63,6 @@ def _list_pattern(pattern: str) -> Iterator[InputFile]:
     return _list_local(pattern)
 
 
-def _identity(path: str) -> str:
-    return path if path.startswith(GCS_SCHEME) else os.path.realpath(path)
-
-
 def _nothing_found(pattern: str) -> str:
     if MAGIC.search(pattern):
         return (
@@ -67,21 +70,21 @@ def _nothing_found(pattern: str) -> str:
             "are skipped)"
         )
     return (
-        f"--input {pattern}: the folder holds no file to read (names with _ or . in front are "
-        "skipped); give a folder with CSV, NDJSON or Parquet files"
+        f"--input {pattern}: the folder holds no file to read: none ends in "
+        f"{', '.join(FORMAT_OF_SUFFIX)}, or these and {', '.join(COMPRESSED_SUFFIXES)} (names with "
+        "_ or . in front are skipped); name other files themselves, or with a glob"
     )
 
 
 def _list_local(pattern: str) -> Iterator[InputFile]:
-    # Absolute, so that the ledger knows a file again from another folder; links are kept.
     path = Path(os.path.normpath(Path(pattern).expanduser().absolute()))
     try:
         if path.is_dir():
-            yield from _walk(path)
+            yield from _walk(path, pattern)
         elif path.exists() or not MAGIC.search(pattern):
             yield _local_file(path)
         else:
-            yield from _local_glob(path)
+            yield from _local_glob(path, pattern)
     except PermissionError as error:
         raise InputError(
             f"--input {pattern}: no permission to read {error.filename}: allow it (chmod), or "
@@ -95,20 +98,23 @@ def _local_file(path: Path) -> InputFile:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"--input {path}: no such file or folder; check the path") from None
+        what = "a link to what is not there" if path.is_symlink() else "no such file or folder"
+        raise InputError(f"--input {path}: {what}; check the path") from None
     if not path.is_file():
         raise InputError(f"--input {path}: not a regular file; write it to a file first")
     if not os.access(path, os.R_OK):
         raise PermissionError(13, "no permission", str(path))
-    return InputFile(str(path), status.st_size, str(status.st_mtime_ns))
+    # By its real path the ledger knows a file again, from other folders and by other links.
+    return InputFile(os.path.realpath(path), status.st_size, str(status.st_mtime_ns))
 
 
-def _walk(folder: Path) -> Iterator[InputFile]:
-    for path in _paths_below(folder, set()):
-        yield _local_file(path)
+def _walk(folder: Path, pattern: str) -> Iterator[InputFile]:
+    for path in _paths_below(folder, set(), pattern):
+        if format_of_name(path.name):
+            yield _local_file(path)
 
 
-def _local_glob(path: Path) -> Iterator[InputFile]:
+def _local_glob(path: Path, pattern: str) -> Iterator[InputFile]:
     fixed = Path(path.anchor)
     for name in path.parts[1:]:
         if MAGIC.search(name):
@@ -122,17 +128,17 @@ def _local_glob(path: Path) -> Iterator[InputFile]:
         matcher = glob_pattern(rest[0])
         for entry in sorted(fixed.iterdir()):
             if matcher.fullmatch(entry.name):
-                yield from _walk(entry) if entry.is_dir() else (_local_file(entry),)
+                yield from _walk(entry, pattern) if entry.is_dir() else (_local_file(entry),)
         return
     matcher = glob_pattern("/".join(rest))
     hidden = any(name[:1] in HIDDEN for name in rest)
-    for found in _paths_below(fixed, set(), hidden=hidden):
+    for found in _paths_below(fixed, set(), pattern, hidden=hidden):
         if matcher.fullmatch(found.relative_to(fixed).as_posix()):
             yield _local_file(found)
 
 
 def _paths_below(
-    folder: Path, seen: set[tuple[int, int]], *, hidden: bool = False
+    folder: Path, seen: set[tuple[int, int]], pattern: str, *, hidden: bool = False
 ) -> Iterator[Path]:
     status = folder.stat()
     # A link to a folder above would be followed for ever.
@@ -140,10 +146,12 @@ def _paths_below(
         return
     seen.add((status.st_dev, status.st_ino))
     for entry in sorted(folder.iterdir()):
+        if entry.name == LAKE_MARK and entry.is_dir():
+            raise a_lake(pattern, folder)
         if entry.name[:1] in HIDDEN and not hidden:
             continue
         if entry.is_dir():
-            yield from _paths_below(entry, seen, hidden=hidden)
+            yield from _paths_below(entry, seen, pattern, hidden=hidden)
         else:
             yield entry
 

@@ -5,25 +5,15 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from celes_beam.errors import InputError
 from celes_beam.sales.csv_dialect import CsvDialect
 from celes_beam.stores.inputs.files import InputFile
+from celes_beam.stores.inputs.names import format_of_name
 from celes_beam.stores.inputs.read_options import CSV, NDJSON, PARQUET, ReadOptions
 from celes_beam.stores.inputs.text_stream import TextStream
 
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
-_COMPRESSED_SUFFIXES = {".gz", ".zst", ".zstd", ".bz2"}
-_FORMAT_OF_SUFFIX = {
-    ".csv": CSV,
-    ".tsv": CSV,
-    ".txt": CSV,
-    ".ndjson": NDJSON,
-    ".jsonl": NDJSON,
-    ".json": NDJSON,
-    ".parquet": PARQUET,
-}
 _PARQUET_MAGIC = b"PAR1"
 _KNOWN_BINARIES = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook",
@@ -34,10 +24,19 @@ _KNOWN_BINARIES = {
     b"Obj\x01": "an Avro file",
     b"SQLite format 3": "an SQLite database",
     b"\xfd7zXZ": "an xz archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"\x89PNG\r\n": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    # Where these come up, one compression has been undone already.
+    b"\x1f\x8b": "compressed twice",
+    b"\x28\xb5\x2f\xfd": "compressed twice",
 }
 _HEAD_BYTES = 1 << 16
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
-_BINARY_SHARE = 0.1
+# Some stray bytes are for the rows that hold them; of a binary file there are more.
+_NUL_SHARE = 0.01
+_FEW_NULS = 4
+_CONTROL_SHARE = 0.1
 _UNDECODABLE_SHARE = 0.3
 
 
@@ -60,12 +59,14 @@ def find_kind(file: InputFile, how: ReadOptions) -> Kind:
     """
     with TextStream(file) as stream:
         first = stream.read_up_to(_HEAD_BYTES)
-    named = _format_of_name(file.path)
+    named = format_of_name(file.path)
     asked = None if how.format == "auto" else how.format
     compression = next((c for magic, c in _COMPRESSIONS.items() if first.startswith(magic)), None)
     if first.startswith(_PARQUET_MAGIC) and asked in (None, PARQUET):
         return Kind(PARQUET, None)
     wanted = asked or named
+    if compression:
+        _refuse_compressed_parquet(file, compression)
     if wanted == PARQUET:
         if not first:
             return Kind(PARQUET, None)
@@ -85,14 +86,12 @@ def find_kind(file: InputFile, how: ReadOptions) -> Kind:
         wanted = NDJSON if text[:1] in (b"{", b"[") else CSV
     if wanted == NDJSON:
         _refuse_json_document(file, text)
+    elif re.match(rb'\{\s*"', text):
+        raise InputError(
+            f"{file.path}: looks like NDJSON (its text begins with {{ and a quote), not CSV; read "
+            "it with --format ndjson, or name it .ndjson"
+        )
     return Kind(wanted, compression, head)
-
-
-def _format_of_name(path: str) -> str | None:
-    suffixes = [suffix.lower() for suffix in PurePosixPath(path).suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSED_SUFFIXES:
-        suffixes.pop()
-    return _FORMAT_OF_SUFFIX.get(suffixes[-1]) if suffixes else None
 
 
 def _refuse_binary(file: InputFile, head: bytes, dialect: CsvDialect) -> None:
@@ -106,9 +105,10 @@ def _refuse_binary(file: InputFile, head: bytes, dialect: CsvDialect) -> None:
         undecodable = head.decode(dialect.encoding, "replace").count("\ufffd")
         controls = len(_CONTROL.findall(head))
         if (
-            b"\0" in head
-            or controls > _BINARY_SHARE * len(head)
+            head.count(0) > max(_FEW_NULS, _NUL_SHARE * len(head))
+            or controls > _CONTROL_SHARE * len(head)
             or undecodable > _UNDECODABLE_SHARE * len(head)
+            or min(undecodable, controls) > max(_FEW_NULS, _NUL_SHARE * len(head))
         ):
             what = "no text"
     if what:
@@ -116,6 +116,15 @@ def _refuse_binary(file: InputFile, head: bytes, dialect: CsvDialect) -> None:
             f"{file.path} looks binary ({what}): expected CSV, NDJSON or Parquet; give such a "
             "file, or name another text encoding with --csv_encoding"
         )
+
+
+def _refuse_compressed_parquet(file: InputFile, compression: str) -> None:
+    with TextStream(file, compression) as stream:
+        if stream.read_up_to(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC:
+            raise InputError(
+                f"{file.path}: a Parquet file within {compression}; Parquet is compressed inside "
+                "and is read from both ends, so unpack it first"
+            )
 
 
 def _refuse_json_document(file: InputFile, text: bytes) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from celes_beam.errors import InputError, StorageError
 from celes_beam.stores.inputs.globs import MAGIC, glob_pattern
+from celes_beam.stores.inputs.names import format_of_name
 
 GCS_SCHEME = "gs://"
 _RETRY_LIMIT = timedelta(seconds=60)
@@ -35,7 +36,7 @@ def list_gcs(pattern: str) -> Iterator[tuple[str, int, str]]:
         if found == name:
             exact.append(file)
         elif found.startswith(f"{name}/" if name else ""):
-            if _NOT_HIDDEN.fullmatch(found[len(name) :]):
+            if _NOT_HIDDEN.fullmatch(found[len(name) :]) and format_of_name(found):
                 below.append(file)
         elif literal != name and matcher.fullmatch(found):
             matching.append(file)

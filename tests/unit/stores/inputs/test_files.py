@@ -89,7 +89,77 @@ def test_files_named_twice_are_listed_once_and_sorted(root: Path) -> None:
 def test_links_to_folders_are_followed_but_not_in_circles(root: Path) -> None:
     (root / "2025" / "again").symlink_to(root / "2025")
     (root / "2025" / "other").symlink_to(root / "2024" / "02")
-    assert names(root, "2025") == ["2025/01/z.csv", "2025/other/y.csv"]
+    assert names(root, "2025") == ["2024/02/y.csv", "2025/01/z.csv"]
+
+
+def test_a_file_has_its_real_path_by_whatever_name_it_is_found(root: Path) -> None:
+    (root / "links").mkdir()
+    (root / "links" / "one.csv").symlink_to(root / "a.csv")
+    (root / "links" / "folder").symlink_to(root / "2024")
+    (root / "again").symlink_to(root / "links")
+    (file,) = list_inputs([str(root / "a.csv")])
+    for pattern in ("again/one.csv", "again/o*", "**/one.csv"):
+        assert list_inputs([str(root / pattern)]) == [file]
+    assert names(root, "a.csv", "links", "again/*", "2024/**/*.csv", "links/../a.csv") == [
+        "2024/01/x.csv",
+        "2024/02/y.csv",
+        "a.csv",
+    ]
+
+
+def test_a_link_to_nothing_is_named(root: Path) -> None:
+    (root / "2024" / "gone.csv").symlink_to(root / "nothing.csv")
+    for pattern in ("2024", "2024/*.csv", "2024/gone.csv"):
+        with pytest.raises(InputError, match=r"gone\.csv: a link to what is not there"):
+            list_inputs([str(root / pattern)])
+
+
+def test_in_a_folder_only_names_of_known_formats_are_read(root: Path) -> None:
+    make(
+        root, "mixed/a.csv.tmp", "mixed/README", "mixed/b.csv~", "mixed/c.csv.part", "mixed/d.xlsx"
+    )
+    with pytest.raises(InputError, match=r"no file to read: none ends in \.csv, .*\.gz"):
+        list_inputs([str(root / "mixed")])
+    known = ["a.csv", "b.TSV", "c.txt", "d.ndjson", "e.jsonl", "f.json", "g.parquet", "h.csv.gz"]
+    make(root, *(f"mixed/{name}" for name in known))
+    assert names(root, "mixed") == names(root, "mix*") == [f"mixed/{name}" for name in known]
+    assert names(root, "mixed/a.csv.tmp", "mixed/b*~") == ["mixed/a.csv.tmp", "mixed/b.csv~"]
+
+
+def test_a_lake_is_no_input(root: Path) -> None:
+    make(root, "lake/_commits/r.json", "lake/region_de_venta=Sur/p.parquet", "lake/x/y/z.csv")
+    (root / "link").symlink_to(root / "lake" / "x")
+    for pattern in (
+        "lake",
+        ".",
+        "lake/x",
+        "lake/x/y/z.csv",
+        "l*",
+        "lake/**/*.parquet",
+        "**/*.csv",
+        "link",
+        "link/y/z.csv",
+        "lake/_commits/r.json",
+    ):
+        with pytest.raises(InputError, match=rf"{root}/lake is a lake: .*to copy a lake, copy"):
+            list_inputs([str(root / "a.csv"), str(root / pattern)])
+    assert names(root, "*.csv", "2024") == names(root, "2024/**", "*.csv")
+
+
+def test_an_empty_lake_below_an_input_is_refused_too(root: Path) -> None:
+    (root / "2024" / "lake" / "_commits").mkdir(parents=True)
+    with pytest.raises(InputError, match="2024/lake is a lake"):
+        list_inputs([str(root / "2024")])
+
+
+def test_the_output_is_no_input(root: Path) -> None:
+    (root / "link").symlink_to(root / "2024")
+    for pattern in ("2024", "2024/01/x.csv", "20*", "link", "**/*.csv"):
+        for output in ("2024", "link", "2024/../link"):
+            with pytest.raises(InputError, match=rf"is in the output {root}/2024; give"):
+                list_inputs([str(root / pattern)], outside=str(root / output))
+    assert len(list_inputs([str(root / "2024")], outside=str(root / "20"))) == 2
+    assert len(list_inputs([str(root / "2024")], outside=str(root / "not/there"))) == 2
 
 
 def test_what_is_not_there_is_named_with_a_remedy(root: Path) -> None:

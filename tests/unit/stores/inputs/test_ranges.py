@@ -151,7 +151,15 @@ def test_formats_are_found_by_name_and_first_bytes(
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("v.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", r"looks binary \(no text\): expected CSV"),
+        ("v.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", r"looks binary \(a PNG image\): expected CSV"),
+        ("v.csv", b"\1\2\3\4\5", r"looks binary \(no text\): expected CSV"),
+        ("v.csv", HEADER.decode().encode("utf-16-le"), r"looks binary \(no text\)"),
+        ("v.csv", HEADER + GOOD * 99 + b"\xff\1" * 90, r"looks binary \(no text\)"),
+        ("v.csv", HEADER + GOOD * 99 + b"\0" * 90, r"looks binary \(no text\)"),
+        ("v.csv.gz", gzip.compress(gzip.compress(GOOD)), r"looks binary \(compressed twice\)"),
+        ("v.csv", b'{"id_cliente": 1}\n', "looks like NDJSON .* --format ndjson"),
+        ("v.parquet.gz", gzip.compress(b"PAR1 and so on"), "Parquet file within gzip; .* unpack"),
+        ("v.gz", gzip.compress(b"PAR1 and so on"), "Parquet file within gzip; .* unpack"),
         ("v.csv", bytes(range(128, 256)) * 10, "looks binary"),
         ("v.xlsx", b"PK\x03\x04 and so on", "Excel workbook"),
         ("v.csv", "id_cliente".encode("utf-16"), "--csv_encoding utf-16"),
@@ -171,6 +179,13 @@ def test_what_cannot_be_read_is_said_with_a_remedy(
     with pytest.raises(InputError, match=message) as caught:
         plan(tmp_path, data, name=name)
     assert str(tmp_path / name) in str(caught.value)
+
+
+def test_some_stray_bytes_do_not_make_a_file_binary(tmp_path: Path) -> None:
+    path = tmp_path / "v.csv"
+    for stray in (b"Ho\0gar", b"Ho\xffgar", b"Ho\1gar"):
+        path.write_bytes(HEADER + GOOD * 99 + GOOD.replace(b"Hogar", stray) * 3)
+        assert len(plan_ranges(list_inputs([str(path)])[0], ReadOptions())) == 1
 
 
 def test_a_format_that_is_asked_for_counts(tmp_path: Path) -> None:
