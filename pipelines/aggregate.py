@@ -109,21 +109,18 @@ def _run(
     found = open_input(options.input, options.started, options.headers)
     options.target.check(options.input, overwrite=options.overwrite)
 
-    import apache_beam as beam  # noqa: PLC0415
-
     from celes_beam.transforms.options import (  # noqa: PLC0415
         beam_options,
         is_local,
+        new_pipeline,
         run_to_end,
-        runner_of,
     )
 
     beam_flags = beam_options(beam_argv, our_flags)
-    runner = runner_of(beam_flags)
     work = found.bytes * (_PASSES_WHEN_SORTED if options.write_sorted else 1)
     started = time.perf_counter()
     with options.target.work_folder() as folder:
-        pipeline = beam.Pipeline(runner=runner, options=beam_flags)
+        pipeline = new_pipeline(beam_flags)
         build(pipeline, options, found, folder, threads=0 if is_local(beam_flags) else 1)
         run_to_end(pipeline, beam_flags, run_id=options.run_id, total=work, progress=progress)
         result = options.target.publish(folder, with_sorted=options.write_sorted)

@@ -107,7 +107,6 @@ def run(argv: Sequence[str] | None = None) -> RunSummary:
 def _run(
     options: BatchOptions, beam_argv: Sequence[str], our_flags: Sequence[str], *, progress: str
 ) -> RunSummary:
-    import apache_beam as beam  # noqa: PLC0415
     import msgspec  # noqa: PLC0415
 
     from celes_beam.commands.summary import RunSummary  # noqa: PLC0415
@@ -120,12 +119,12 @@ def _run(
     from celes_beam.transforms.options import (  # noqa: PLC0415
         beam_options,
         is_local,
+        new_pipeline,
         run_to_end,
-        runner_of,
     )
 
     beam_flags = beam_options(beam_argv, our_flags)
-    runner = runner_of(beam_flags)
+    pipeline = new_pipeline(beam_flags)
     files = list_inputs(options.inputs) if options.inputs else []
     lake = Lake.open(options.output)
     decided = lake.prepare(
@@ -155,7 +154,6 @@ def _run(
     total = config.rows if options.generates else sum(f.size for f in files)
     started = time.perf_counter()
     try:
-        pipeline = beam.Pipeline(runner=runner, options=beam_flags)
         local = is_local(beam_flags)
         build(pipeline, options, lake, draft, files, threads=0 if local else 1, spread=not local)
         run_to_end(pipeline, beam_flags, run_id=options.run_id, total=total, progress=progress)

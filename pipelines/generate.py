@@ -86,7 +86,6 @@ def run(argv: Sequence[str] | None = None) -> DatasetSummary:
 def _run(
     options: DatasetOptions, beam_argv: Sequence[str], our_flags: Sequence[str], *, progress: str
 ) -> DatasetSummary:
-    import apache_beam as beam  # noqa: PLC0415
 
     from celes_beam.commands.dataset_options import DatasetSummary  # noqa: PLC0415
     from celes_beam.stores.datasets.dataset import total_planted  # noqa: PLC0415
@@ -94,8 +93,8 @@ def _run(
     from celes_beam.transforms.options import (  # noqa: PLC0415
         beam_options,
         is_local,
+        new_pipeline,
         run_to_end,
-        runner_of,
     )
 
     beam_flags = beam_options(beam_argv, our_flags)
@@ -103,7 +102,7 @@ def _run(
     started = time.perf_counter()
     with target.work_folder() as folder:
         shards = target.plan(folder, config.rows, options.shards)
-        pipeline = beam.Pipeline(runner=runner_of(beam_flags), options=beam_flags)
+        pipeline = new_pipeline(beam_flags)
         build(pipeline, options, shards, folder, threads=0 if is_local(beam_flags) else 1)
         run_to_end(
             pipeline, beam_flags, run_id=options.run_id, total=config.rows, progress=progress

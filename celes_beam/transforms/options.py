@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
@@ -18,6 +20,7 @@ from celes_beam.commands.progress import watch
 from celes_beam.errors import ConfigError
 
 _SAMPLING_MS = 5
+_RUNNER_LACKS = re.compile(r"has validations errors|prism binary|binary URL", re.IGNORECASE)
 _LOCAL_RUNNERS = {"", "directrunner", "fnapirunner"}
 
 
@@ -43,6 +46,13 @@ def beam_options(argv: Sequence[str], our_flags: Iterable[str] = ()) -> Pipeline
     return made
 
 
+def new_pipeline(options: PipelineOptions) -> beam.Pipeline:
+    """Make a pipeline for the runner that a command line means. Raises ``ConfigError``."""
+    runner = runner_of(options)
+    with _runner_set_up(options):
+        return beam.Pipeline(runner=runner, options=options)
+
+
 def run_to_end(
     pipeline: beam.Pipeline, options: PipelineOptions, *, run_id: str, total: int, progress: str
 ) -> None:
@@ -52,13 +62,35 @@ def run_to_end(
     """
     if not is_on_this_machine(options):
         logging.getLogger("apache_beam").setLevel(logging.INFO)
-        pipeline.run().wait_until_finish()
+        with _runner_set_up(options):
+            result = pipeline.run()
+        result.wait_until_finish()
         return
     # It warns of starting and ending each runner beside us, the last at exit.
     logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)
     _end_bundles_at_once()
     with watch(run_id, total, mode=progress), worker_output_held():
-        pipeline.run().wait_until_finish()
+        with _runner_set_up(options):
+            result = pipeline.run()
+        result.wait_until_finish()
+
+
+@contextmanager
+def _runner_set_up(options: PipelineOptions) -> Iterator[None]:
+    """Name the runner in what it says of options it lacks. Raises ``ConfigError``."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        if is_local(options) or not _RUNNER_LACKS.search(said):
+            raise
+        name = options.view_as(StandardOptions).runner
+        remedy = (
+            "name its program with --prism_location (make prism builds .tools/bin/prism)"
+            if name == "PrismRunner"
+            else "give what it asks for"
+        )
+        raise ConfigError(f"--runner {name} cannot start: {said}; {remedy}") from error
 
 
 def _end_bundles_at_once() -> None:

@@ -308,6 +308,21 @@ def test_what_a_user_can_get_wrong_is_one_line(
         run([*flags, *QUIET])
 
 
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--runner", "PrismRunner", "--prism_location", "nowhere"], "--prism_location (make"),
+        (["--runner", "DataflowRunner", "--project", "celes-dev"], "region"),
+    ],
+)
+def test_what_a_runner_lacks_is_one_line(tmp_path: Path, flags: list[str], says: str) -> None:
+    code, err = command("-o", str(tmp_path / "lake"), "--rows", "10", *flags)
+
+    assert code == 2
+    assert says in err
+    assert len(err.splitlines()) == 1
+
+
 def test_a_missing_column_names_what_is_there_and_the_nearest(
     tmp_path: Path, runner: list[str]
 ) -> None:
