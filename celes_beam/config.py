@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,11 +17,21 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    Strict,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
-from celes_beam.contract import MAX_CENTS, Rules, normalize_text
+from celes_beam.contract import (
+    CATEGORY,
+    MAX_CENTS,
+    MAX_FOLDER_BYTES,
+    REGION,
+    Rules,
+    can_name_folder,
+    normalize_text,
+)
 from celes_beam.errors import ConfigError
 
 DEFAULT_CATEGORIES = (
@@ -57,19 +68,37 @@ _DEFAULT_PRICES = {
 _OTHER_PRICES = (Decimal("1"), Decimal("500"))
 
 
-def _distinct_texts(texts: tuple[str, ...]) -> tuple[str, ...]:
+_SHOWN_CHARACTERS = 100
+
+
+def _distinct_texts(texts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
     normal = tuple(normalize_text(t) for t in texts)
     if not normal:
         raise ValueError("at least one is needed")
     if any(not t for t in normal):
         raise ValueError("blank texts are not accepted")
+    column = CATEGORY if info.field_name == "categories" else REGION
+    for text in normal:
+        if "\0" in text:
+            raise ValueError(f"{_shown(text)} holds a NUL character, which no text may")
+        if not can_name_folder(column, text):
+            raise ValueError(
+                f"{_shown(text)} cannot name a folder of a lake: it is Hive's name for null, or "
+                f"with {column}= in front longer than {MAX_FOLDER_BYTES} bytes"
+            )
     doubles = sorted({t for t in normal if normal.count(t) > 1})
     if doubles:
         raise ValueError(f"each may stand once, but {', '.join(doubles)} stands more often")
     return normal
 
 
-Weight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+def _normal_names(values: dict[str, Any]) -> dict[str, Any]:
+    return {normalize_text(name): value for name, value in values.items()}
+
+
+Names = AfterValidator(_normal_names)
+Int = Annotated[int, Strict()]
+Weight = Annotated[float, Strict(), Field(gt=0, le=1e6, allow_inf_nan=False)]
 Texts = Annotated[tuple[str, ...], AfterValidator(_distinct_texts), Field(max_length=4096)]
 Price = Annotated[Decimal, Field(gt=0, le=Decimal(MAX_CENTS) / 100, decimal_places=2)]
 
@@ -82,19 +111,23 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rows: int = Field(10_000_000, ge=0, le=10**12)
-    batch_rows: int = Field(1_000_000, ge=1, le=16_000_000)
-    seed: int = Field(42, ge=0, lt=2**63)
+    rows: Int = Field(10_000_000, ge=0, le=10**12)
+    batch_rows: Int = Field(1_000_000, ge=1, le=16_000_000)
+    seed: Int = Field(42, ge=0, lt=2**63)
     categories: Texts = DEFAULT_CATEGORIES
     regions: Texts = DEFAULT_REGIONS
-    category_weights: dict[str, Weight] = Field(default_factory=_DEFAULT_CATEGORY_WEIGHTS.copy)
-    region_weights: dict[str, Weight] = Field(default_factory=_DEFAULT_REGION_WEIGHTS.copy)
-    prices: dict[str, tuple[Price, Price]] = Field(
+    category_weights: Annotated[dict[str, Weight], Names] = Field(
+        default_factory=_DEFAULT_CATEGORY_WEIGHTS.copy
+    )
+    region_weights: Annotated[dict[str, Weight], Names] = Field(
+        default_factory=_DEFAULT_REGION_WEIGHTS.copy
+    )
+    prices: Annotated[dict[str, tuple[Price, Price]], Names] = Field(
         default_factory=lambda: {
             k: (Decimal(a), Decimal(b)) for k, (a, b) in _DEFAULT_PRICES.items()
         }
     )
-    customers: int = Field(250_000, ge=1, le=2**40)
+    customers: Int = Field(250_000, ge=1, le=2**40)
     first_date: date = Field(date(2024, 1, 1), ge=date(2000, 1, 1))
     last_date: date = date(2025, 12, 31)
     month_weights: tuple[Weight, ...] = Field(
@@ -113,7 +146,20 @@ class Config(BaseModel):
                 raise ValueError(
                     f"prices of {name!r}: the highest, {high}, is below the lowest, {low}"
                 )
+        self._check_names("category_weights", self.categories, DEFAULT_CATEGORIES)
+        self._check_names("prices", self.categories, DEFAULT_CATEGORIES)
+        self._check_names("region_weights", self.regions, DEFAULT_REGIONS)
         return self
+
+    def _check_names(self, field: str, configured: Sequence[str], defaults: Sequence[str]) -> None:
+        known = list(dict.fromkeys([*configured, *defaults]))
+        for name in getattr(self, field):
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+                raise ValueError(
+                    f"{field}: {_shown(name)} is not configured; the nearest that is there is "
+                    f"{near[0]!r}"
+                )
 
     def category_weight(self, category: str) -> float:
         """The relative weight of a category; 1 when none is configured."""
@@ -168,16 +214,17 @@ def config_from_flags(flags: argparse.Namespace) -> Config:
 def _read_file(path: str) -> dict[str, Any]:
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"--config {path}: no such file; give a YAML or TOML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {path} cannot be read: {error}") from error
     try:
-        loaded = tomllib.loads(text) if file.suffix.lower() == ".toml" else yaml.safe_load(text)
-    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        loaded = tomllib.loads(text) if file.suffix.lower() == ".toml" else _read_yaml(text)
+    # What Python's own types refuse, such as integers of thousands of digits, is a ValueError.
+    except (ValueError, yaml.YAMLError) as error:
         kind = "TOML" if file.suffix.lower() == ".toml" else "YAML"
-        where = " ".join(str(error).split())
+        where = _cut(" ".join(str(error).split()))
         raise ConfigError(f"--config {path} is not valid {kind}: {where}") from error
     if loaded is None:
         return {}
@@ -189,16 +236,45 @@ def _read_file(path: str) -> dict[str, Any]:
     return dict(loaded)
 
 
+class _YamlLoader(yaml.SafeLoader):
+    """Refuses keys that stand twice, of which YAML forbids all and PyYAML keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {_shown(key)} stands twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(text: str) -> Any:
+    return yaml.load(text, _YamlLoader)
+
+
+def _cut(text: str, characters: int = 3 * _SHOWN_CHARACTERS) -> str:
+    return text if len(text) <= characters else text[:characters] + "…"
+
+
+def _shown(value: Any) -> str:
+    try:
+        return _cut(repr(value), _SHOWN_CHARACTERS)
+    except ValueError:
+        # Python writes no integer of thousands of digits.
+        return f"a very long {type(value).__name__}"
+
+
 def _explain(error: ValidationError, path: str | None) -> str:
     problems = []
     for item in error.errors(include_url=False):
-        name = ".".join(str(part) for part in item["loc"])
+        name = _cut(".".join(str(part) for part in item["loc"]), _SHOWN_CHARACTERS)
         if item["type"] == "extra_forbidden":
             known = ", ".join(Config.model_fields)
             problems.append(f"{name} is not a field of the configuration; the fields are {known}")
         elif not name:
-            problems.append(item["msg"].removeprefix("Value error, "))
+            problems.append(_cut(item["msg"].removeprefix("Value error, ")))
         else:
             expected = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            problems.append(f"{name}={item['input']!r}: expected {expected}")
+            problems.append(f"{name}={_shown(item['input'])}: expected {_cut(expected)}")
     return ("; ".join(problems)) + (f" (flags and {path})" if path else "")

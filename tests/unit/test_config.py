@@ -148,6 +148,18 @@ def test_texts_are_normalised() -> None:
         ("last_date", "2023-01-01", ["last_date=2023-01-01 is before first_date=2024-01-01"]),
         ("month_weights", (1, 2), ["month_weights=(1, 2)", "12"]),
         ("weekday_weights", (1,) * 6 + (0,), ["weekday_weights.6=0", "greater than 0"]),
+        ("rows", True, ["rows=True", "integer"]),
+        ("rows", "500", ["rows='500'", "integer"]),
+        ("customers", 5.0, ["customers=5.0", "integer"]),
+        ("category_weights", {"Ropa": True}, ["category_weights.Ropa=True", "number"]),
+        ("category_weights", {"Rropa": 5}, ["category_weights: 'Rropa' is not", "'Ropa'"]),
+        ("region_weights", {"norte": 5}, ["region_weights: 'norte' is not", "'Norte'"]),
+        ("prices", {"Bebida": (1, 2)}, ["prices: 'Bebida' is not", "'Bebidas'"]),
+        ("seed", "x" * 10_000, ["seed='xxx", "…: expected a valid integer"]),
+        pytest.param("seed", 10**5000, ["seed=a very long int"], id="huge"),
+        ("regions", ("Sur", "No\0rte"), ["'No\\x00rte' holds a NUL"]),
+        ("regions", ("x" * 240,), ["cannot name a folder", "255 bytes"]),
+        ("categories", ("__HIVE_DEFAULT_PARTITION__",), ["cannot name a folder", "Hive"]),
         (
             "filas",
             5,
@@ -163,6 +175,49 @@ def test_an_unacceptable_value_is_told_with_its_field_and_what_is_expected(
     message = str(caught.value)
     assert all(part in message for part in told), message
     assert "\n" not in message
+    assert len(message) < 600
+
+
+def test_weights_and_prices_are_for_configured_texts_and_those_of_the_defaults() -> None:
+    config = load_config(
+        None,
+        {
+            "categories": ("Cafe\u0301",),
+            "category_weights": {"Cafe\u0301": 3, "Ropa": 2},
+            "prices": {"Café": (1, 2)},
+        },
+    )
+    assert config.category_weight("Café") == 3
+    assert config.price_range("Café") == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "text", ["rows: 5\nseed: 1\nrows: 6\n", "prices:\n  Ropa: [1, 2]\n  Ropa: [3, 4]\n"]
+)
+def test_a_yaml_key_that_stands_twice_is_refused(tmp_path: Path, text: str) -> None:
+    path = config_file(tmp_path, "c.yaml", text)
+    with pytest.raises(ConfigError, match=r"not valid YAML: key '(rows|Ropa)' stands twice"):
+        load_config(path)
+
+
+def test_yaml_anchors_may_be_merged(tmp_path: Path) -> None:
+    text = "prices: {Ropa: &a [1, 2], Hogar: *a}\n"
+    assert load_config(config_file(tmp_path, "c.yaml", text)).price_range("Hogar") == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("c.yaml", "rows: {}"), ("c.toml", "rows = {}"), ("c.yaml", "rows: -{}")]
+)
+def test_an_integer_of_thousands_of_digits_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    path = config_file(tmp_path, name, text.format("9" * 5000))
+    with pytest.raises(ConfigError, match="is not valid") as caught:
+        load_config(path)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(("name", "text"), [("c.toml", "rows = 5"), ("c.yaml", "rows: 5")])
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path, name: str, text: str) -> None:
+    assert load_config(config_file(tmp_path, name, "\ufeff" + text)).rows == 5
 
 
 def test_every_problem_is_told_at_once() -> None:
