@@ -175,9 +175,10 @@ def match_headers(found: Sequence[str], mapping: Mapping[str, str] | None = None
     """Find where each contract column stands among the headers of an input.
 
     ``mapping`` names the header to use for a contract column (``{"id_cliente": "household_id"}``).
-    Returns contract column -> index in ``found``. Raises ``ColumnError`` naming what is missing,
-    what is there, and the nearest header; also when two headers fit one column, or one header is
-    to be two columns.
+    Of several headers that fit one column, the one that is spelled as wanted counts. Returns
+    contract column -> index in ``found``. Raises ``ColumnError`` naming what is missing, what is
+    there, and the nearest header; also when two headers fit one column as well as each other, or
+    one header is to be two columns.
     """
     wanted = {name: fold_header((mapping or {}).get(name, name)) for name in COLUMN_NAMES}
     for name, header in wanted.items():
@@ -188,17 +189,23 @@ def match_headers(found: Sequence[str], mapping: Mapping[str, str] | None = None
                 "header of its own in --columns"
             )
     folded = [fold_header(name) for name in found]
+    places = {}
     for name, header in wanted.items():
-        if folded.count(header) > 1:
+        exact = [i for i, n in enumerate(found) if n == (mapping or {}).get(name, name)]
+        if len(exact) == 1:
+            (places[name],) = exact
+        elif folded.count(header) == 1:
+            places[name] = folded.index(header)
+        elif header in folded:
             twice = [found[i] for i, f in enumerate(folded) if f == header]
             raise ColumnError(
                 f"column {name} is there {len(twice)} times ({', '.join(map(repr, twice))}): "
                 f"keep one, or name the right one with --columns {name}=HEADER"
             )
-    missing = [name for name, header in wanted.items() if header not in folded]
+    missing = [name for name in wanted if name not in places]
     if missing:
         raise ColumnError(_missing_columns(missing, wanted, found, folded))
-    return {name: folded.index(header) for name, header in wanted.items()}
+    return places
 
 
 def _missing_columns(

@@ -25,6 +25,7 @@ from celes_beam.contract import (
     SCHEMA,
     Reason,
     Rules,
+    can_name_folder,
     fold_header,
     match_headers,
     mean,
@@ -227,11 +228,33 @@ def test_long_header_lines_are_cut() -> None:
     assert "'c20'" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "fine"),
+    [
+        ("Norte", True),
+        ("a" * 239, True),
+        ("a" * 240, False),
+        ("/" * 79, True),
+        ("/" * 80, False),
+        ("__HIVE_DEFAULT_PARTITION__", False),
+    ],
+)
+def test_texts_that_can_name_a_folder(text: str, fine: bool) -> None:
+    assert can_name_folder("region_de_venta", text) == fine
+
+
 def test_two_headers_for_one_column_are_refused() -> None:
-    with pytest.raises(
-        ColumnError, match=r"region_de_venta is there 2 times \('region_de_venta', "
-    ):
-        match_headers([*HEADERS, "Región_de_venta"])
+    for twice in (("REGION_DE_VENTA", "Región_de_venta"), ("region_de_venta",) * 2):
+        with pytest.raises(
+            ColumnError, match=rf"region_de_venta is there 2 times \('{twice[0]}', '{twice[1]}'\)"
+        ):
+            match_headers([*(h for h in HEADERS if h != "region_de_venta"), *twice])
+
+
+def test_a_header_spelled_as_wanted_comes_before_others_that_fit() -> None:
+    both = ["Region_de_Venta", *HEADERS, "REGIÓN_DE_VENTA"]
+    assert match_headers(both)["region_de_venta"] == both.index("region_de_venta")
+    assert match_headers(both, {"region_de_venta": "Region_de_Venta"})["region_de_venta"] == 0
 
 
 def test_other_headers_may_stand_twice() -> None:
