@@ -15,6 +15,8 @@ from celes_beam.sales.texts import PLAIN_NOTATION, Notation
 SNIFFED_DELIMITERS = ",;\t|"
 UTF8 = "utf-8"
 _UNDECODABLE = "celes_beam.undecodable"
+# Python calls these text codecs, but no text files are written in them.
+_NO_FILE_CODECS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape"}
 
 
 def _mark_undecodable(error: UnicodeError) -> tuple[str, int]:
@@ -27,12 +29,20 @@ def _mark_undecodable(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_UNDECODABLE, _mark_undecodable)
 
 
+def _codec_of_files(encoding: str) -> str:
+    name = codecs.lookup(encoding).name
+    if name in _NO_FILE_CODECS:
+        raise LookupError(f"{name} is no codec of text files")
+    return name
+
+
 @dataclass(frozen=True)
 class CsvDialect:
     """How a CSV file is written.
 
     ``delimiter`` is one ASCII character; ``None`` finds out which of ``, ; tab |`` it is from the
-    header. ``encoding`` is the name of any Python text codec. Raises ``ConfigError`` for others.
+    header. ``encoding`` is the name of any Python codec of text files. Raises ``ConfigError`` for
+    others.
     """
 
     delimiter: str | None = None
@@ -48,7 +58,7 @@ class CsvDialect:
             )
         try:
             "".encode(self.encoding)
-            name = codecs.lookup(self.encoding).name
+            name = _codec_of_files(self.encoding)
         except (LookupError, UnicodeError, ValueError) as error:
             raise ConfigError(
                 f"encoding {self.encoding!r}: expected the name of a text encoding, such as utf-8, "

@@ -13,8 +13,6 @@ from celes_beam.sales.judged import INEXACT, OK, OUT_OF_RANGE, Codes, JudgedColu
 from celes_beam.sales.shapes import Bytes, Ints, Mask, nonzero, number, shape_groups, trim
 
 _CENTS_DIGITS = len(str(MAX_CENTS))
-# An exponent beyond this moves any amount that a record can hold out of range, or below a cent.
-_MAX_EXPONENT = 10**8
 
 
 def judge_amount_texts(texts: pa.Array, decimal_point: str = ".") -> JudgedColumn:
@@ -43,7 +41,9 @@ def judge_amount_texts(texts: pa.Array, decimal_point: str = ".") -> JudgedColum
         if not match[5]:
             codes[group.rows], cents[group.rows] = _read(digits, whole.shape[1], positive)
             continue
-        exponents = _exponents(group.texts[:, match.start(5) : match.end(5)])
+        # One that moves the point beyond all digits does what any larger one does.
+        furthest = digits.shape[1] + _CENTS_DIGITS + AMOUNT_SCALE
+        exponents = _exponents(group.texts[:, match.start(5) : match.end(5)], furthest)
         for exponent in np.unique(exponents):
             chosen = exponents == exponent
             rows = group.rows[chosen]
@@ -71,8 +71,8 @@ def _read(digits: Bytes, point_at: int, positive: bool) -> tuple[Codes, Ints]:
     return codes, cents
 
 
-def _exponents(digits: Bytes) -> Ints:
+def _exponents(digits: Bytes, furthest: int) -> Ints:
     last = digits[:, -9:]
     values = number(last).astype(np.int64)
-    values[nonzero(digits[:, : digits.shape[1] - last.shape[1]])] = _MAX_EXPONENT
-    return np.minimum(values, _MAX_EXPONENT)
+    values[nonzero(digits[:, : digits.shape[1] - last.shape[1]])] = furthest
+    return np.minimum(values, furthest)

@@ -313,7 +313,10 @@ def test_a_delimiter_that_cannot_be_used_is_refused(delimiter: str) -> None:
         CsvDialect(delimiter=delimiter)
 
 
-@pytest.mark.parametrize("encoding", ["klingon", "base64", "rot13", ""])
+@pytest.mark.parametrize(
+    "encoding",
+    ["klingon", "base64", "rot13", "", "idna", "punycode", "unicode_escape", "undefined"],
+)
 def test_an_encoding_that_is_none_is_refused(encoding: str) -> None:
     with pytest.raises(ConfigError, match="expected the name of a text encoding"):
         CsvDialect(encoding=encoding)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from celes_beam.contract import AMOUNT, CATEGORY, DATE, ID, REASONS, SCHEMA, Rules, normalize_text
 from celes_beam.errors import ConfigError
+from celes_beam.sales import text_amounts
 from celes_beam.sales.date_format import parse_date_format
 from celes_beam.sales.judged import JudgedColumn
 from celes_beam.sales.text_names import are_acceptable, are_normal, is_utf8, normalize_names
@@ -417,6 +418,30 @@ def test_a_column_of_many_shapes_keeps_its_order() -> None:
     judged = judge_text_column(AMOUNT, pa.array(texts), RULES, Notation())
     assert not judged.codes.any()
     assert judged.values.cast(pa.string()).to_pylist() == texts
+
+
+def test_amounts_of_many_huge_exponents_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+    read_amounts = text_amounts._read
+
+    def count(*arguments: Any) -> Any:
+        reads.append(arguments)
+        return read_amounts(*arguments)
+
+    monkeypatch.setattr(text_amounts, "_read", count)
+    texts = [f"{number}e{sign}{i:09d}" for i in range(1000) for number, sign in NUMBERS]
+    codes = text_amounts.judge_amount_texts(pa.array(texts)).codes
+    reasons = {f"{n}{s}": set(codes[k::3][100:].tolist()) for k, (n, s) in enumerate(NUMBERS)}
+    assert [len(r) for r in reasons.values()] == [1, 1, 1]
+    assert [REASONS[r.pop() - 1] for r in reasons.values()] == [
+        "out_of_range",
+        "inexact",
+        "out_of_range",
+    ]
+    assert len(reads) < 100
+
+
+NUMBERS = [("7", "+"), ("7", "-"), ("0", "-")]
 
 
 def test_patterns_of_forms_are_made_once() -> None:
