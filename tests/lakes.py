@@ -14,12 +14,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from celes_beam.contract import REGION, REJECTED_SCHEMA
-from celes_beam.stores.lake.commit import now
+from celes_beam.stores.lake.commit import Patience, now
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import REJECTED_FILE, STAGED, DataFile, Manifest, RejectedFile
 from celes_beam.stores.lake.measure import checksum, content
 from celes_beam.stores.lake.parquet_writer import parquet_settings
 from tests.sales import sales_batch
+
+IMPATIENT = Patience(seconds=0)
+"""Supersedes whoever has claimed and not decided, without waiting."""
 
 Sale = tuple[str, str, int]
 """Category, region, cents."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _BYTES_PER_MB = 1_000_000
 _BYTES_PER_FILE_MB = 2**20
+_MOST_FILE_MB = 1_000_000
 
 
 def add_lake_commands(groups: argparse._SubParsersAction[Any]) -> None:
@@ -145,8 +146,11 @@ def _compact(flags: argparse.Namespace) -> int:
     from celes_beam.stores.lake.compact import compact  # noqa: PLC0415
 
     lake, _ = _open(flags.root)
-    if not flags.target_file_mb > 0:
-        raise UsageError(f"--target_file_mb {flags.target_file_mb}: expected more than 0")
+    if not 0 < flags.target_file_mb <= _MOST_FILE_MB:
+        raise UsageError(
+            f"--target_file_mb {flags.target_file_mb}: expected more than 0, and at most "
+            f"{_MOST_FILE_MB:,}"
+        )
     manifest = compact(lake, target_bytes=int(flags.target_file_mb * _BYTES_PER_FILE_MB))
     if flags.json:
         merged = (
@@ -188,6 +192,12 @@ def _history(flags: argparse.Namespace) -> int:
         for s in steps
     ]
     _print_table(flags.root, "when run kind from >added >retired >rows >total", rows)
+    for step in steps:
+        if step.manifest.barren_inputs:
+            print(
+                f"note: run {step.manifest.run_id} accepted nothing of {_named(step.manifest)}: "
+                f"'celes-beam lake show {step.manifest.run_id} {flags.root}' tells why"
+            )
     return 0
 
 
@@ -231,8 +241,15 @@ def _print_run(step: Step) -> None:
     ]
     _print_table("", "fact value", facts, header=False)
     if run.inputs:
-        inputs = [(i.path, _mb(i.size)) for i in run.inputs]
-        _print_table("Inputs", "path >MB", inputs)
+        inputs = [
+            (i.path, _mb(i.size), f"{i.rows_read:,}", f"{i.rows_accepted:,}") for i in run.inputs
+        ]
+        _print_table("Inputs", "path >MB >rows_read >accepted", inputs)
+    if run.barren_inputs:
+        print(
+            f"note: nothing was accepted of {_named(run)}: mend it and append it again, or read "
+            "it as it is with --reprocess"
+        )
     if run.files:
         files = [
             (
@@ -253,6 +270,11 @@ def _print_run(step: Step) -> None:
             print(f"  {describe_example(example)}")
 
 
+def _named(run: Manifest) -> str:
+    paths = [i.path for i in run.barren_inputs]
+    return f"{paths[0]} and {len(paths) - 1} more" if paths[1:] else paths[0]
+
+
 def _reasons(run: Manifest) -> str:
     reasons = ", ".join(f"{name} {rows:,}" for name, rows in run.rejected_by_reason.items() if rows)
     return f" ({reasons})" if reasons else ""
@@ -266,6 +288,7 @@ def _step_json(step: Step) -> dict[str, Any]:
         "state": step.state,
         "decided_at": run.decided_at,
         "inputs": [i.path for i in run.inputs],
+        "barren_inputs": [i.path for i in run.barren_inputs],
         "files": len(run.files),
         "rows": run.rows,
         "bytes": run.bytes,

@@ -80,8 +80,9 @@ class _StageFn(beam.DoFn):
         progress = meter(self._run_id)
         try:
             for shard in shards:
+                source = self._source.source_of(shard)
                 for checked in self._source.read(shard):
-                    writer.write(checked)
+                    writer.write(checked, source)
                     progress.add(rows=checked.rows)
                 progress.add(done=self._source.progress_of(shard))
             return writer.close()

@@ -22,6 +22,7 @@ from celes_beam.errors import LakeConflictError
 from celes_beam.stores.lake import lake as lake_module
 from celes_beam.stores.lake.compact import compact
 from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.manifest import InputRecord
 from celes_beam.stores.lake.verify import verify
 from tests.lakes import Sale, commit_sales, draft, reject, visible_sales
 
@@ -31,6 +32,7 @@ NEW: list[Sale] = [("Hogar", "Norte", 999), ("Hogar", "Este", 5), ("Ropa", "Sur"
 REJECTED_ROWS = 2
 RACERS = 4
 LOST = 3
+FILE = InputRecord(path="ventas.csv", size=10, version="1")
 
 TOUCHING = {
     "open",
@@ -68,11 +70,14 @@ def decided_only(root: Path) -> None:
         lake_module.publish = publish
 
 
-def sales(if_exists: str, kind: str) -> Callable[[Path], None]:
+def sales(
+    if_exists: str, kind: str, inputs: tuple[InputRecord, ...] = ()
+) -> Callable[[Path], None]:
     def run(root: Path) -> None:
         lake = Lake.open(str(root))
         if lake.prepare(run_id="new", if_exists=if_exists) is None:
-            lake.commit(reject(lake, draft(lake, "new", NEW, kind=kind), REJECTED_ROWS))
+            staged = draft(lake, "new", NEW, kind=kind, inputs=inputs)
+            lake.commit(reject(lake, staged, REJECTED_ROWS))
 
     return run
 
@@ -84,7 +89,8 @@ def compaction(root: Path) -> None:
 SCENARIOS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None], list[Sale]]] = {
     "create": (empty, sales("error", "create"), NEW),
     "append": (two_runs, sales("append", "append"), OLD + OLD + NEW),
-    "overwrite": (two_runs, sales("overwrite", "overwrite"), NEW),
+    "append a file": (two_runs, sales("append", "append", (FILE,)), OLD + OLD + NEW),
+    "overwrite": (two_runs, sales("overwrite", "overwrite", (FILE,)), NEW),
     "compact": (two_runs, compaction, OLD + OLD),
     "recover": (decided_only, sales("overwrite", "overwrite"), NEW),
 }
@@ -98,6 +104,7 @@ SCENARIOS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None], list[
     [
         ("create", 40),
         ("append", 40),
+        ("append a file", 50),
         ("overwrite", 40),
         ("compact", 40),
         ("recover", 20),
@@ -110,6 +117,11 @@ def test_killed_at_every_step_and_run_again(scenario: str, least: int) -> None:
 @pytest.mark.parametrize("kind", ["create", "append", "overwrite"])
 def test_processes_racing_with_one_run_id_have_one_winner(kind: str) -> None:
     assert in_process_of_its_own("race", kind) == "raced"
+
+
+@pytest.mark.parametrize("inputs", ["one", "many"])
+def test_processes_racing_to_append_inputs_take_each_in_once(inputs: str) -> None:
+    assert in_process_of_its_own("append", inputs) == "raced"
 
 
 def test_processes_recovering_at_once_all_succeed() -> None:
@@ -216,13 +228,46 @@ def race(kind: str, work: Path) -> None:
             os._exit(LOST if "was committed by another process" in str(error) else 1)
 
     children = [fork(racer) for _ in range(RACERS)]
-    while len(list(root.glob("_staging/new/*/part-*.parquet"))) < RACERS:
+    while len(list(root.glob("_staging/new/*/part-*.pq.staged"))) < RACERS:
         os.sched_yield()
     # All wait for the end of the pipe, so all are let go at once.
     os.close(write_end)
     codes = [wait(child) for child in children]
     assert sorted(codes) == [0] + [LOST] * (RACERS - 1), codes
     check_whole(kind, root, plain(after))
+    print("raced")
+
+
+def race_to_append(inputs: str, work: Path) -> None:
+    """Let runs that have all staged, of one input or of one each, decide at once."""
+    for attempt in range(10):
+        root = work / f"lake-{attempt}"
+        two_runs(root)
+        pipe = read_end, write_end = os.pipe()
+
+        def racer(number: int, root: Path = root, ends: tuple[int, int] = pipe) -> None:
+            os.close(ends[1])
+            lake = Lake.open(str(root))
+            path = "ventas.csv" if inputs == "one" else f"ventas-{number}.csv"
+            record = InputRecord(path=path, size=10, version="1")
+            staged = draft(lake, f"new-{number}", NEW, inputs=(record,))
+            lake.storage.put_if_absent(f"_staging/new-{number}/ready", b"")
+            os.read(ends[0], 1)
+            try:
+                lake.commit(staged)
+            except LakeConflictError as error:
+                os._exit(LOST if "was taken into the lake by another run" in str(error) else 1)
+
+        children = [fork(lambda n=n: racer(n)) for n in range(RACERS)]
+        while len(list(root.glob("_staging/new-*/ready"))) < RACERS:
+            os.sched_yield()
+        os.close(write_end)
+        codes = sorted(wait(child) for child in children)
+        os.close(read_end)
+        winners = 1 if inputs == "one" else RACERS
+        assert codes == [0] * winners + [LOST] * (RACERS - winners), codes
+        assert visible_sales(root) == plain(OLD + OLD + NEW * winners)
+        assert verify(Lake.open(str(root))).problems == ()
     print("raced")
 
 
@@ -274,6 +319,8 @@ def main() -> None:
             print(kill_everywhere(name, Path(folder)))
         elif what == "race":
             race(name, Path(folder))
+        elif what == "append":
+            race_to_append(name, Path(folder))
         else:
             recover_at_once(Path(folder))
 

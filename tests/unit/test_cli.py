@@ -15,10 +15,13 @@ from celes_beam import cli
 from celes_beam.commands import lake as commands
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import Generated, InputRecord, RejectedExample
-from tests.lakes import Sale, commit_sales, draft, reject
+from celes_beam.stores.lake.storage import LocalStorage
+from tests.lakes import IMPATIENT, Sale, commit_sales, draft, reject
 
 SALES: list[Sale] = [("Hogar", "Norte", 100), ("Ropa", "Sur", 250), ("Ropa", "Sur", 175)]
-MONDAY = InputRecord(path="ventas/lunes [1].csv", size=1_500_000, version="1")
+MONDAY = InputRecord(
+    path="ventas/lunes [1].csv", size=1_500_000, version="1", rows_read=7, rows_accepted=3
+)
 EXAMPLE = RejectedExample(
     reason="missing", source="ventas/lunes [1].csv", position=9, column="id_cliente", value=" "
 )
@@ -87,6 +90,7 @@ def test_ls_as_json(shell: Shell, root: str) -> None:
         "state": "live",
         "decided_at": "",
         "inputs": [],
+        "barren_inputs": [],
         "files": 2,
         "rows": 3,
         "bytes": 0,
@@ -100,7 +104,7 @@ def test_ls_as_json(shell: Shell, root: str) -> None:
 
 
 def test_ls_shows_superseded_runs(shell: Shell, root: str) -> None:
-    lake = Lake.open(root)
+    lake = Lake(LocalStorage(root), patience=IMPATIENT)
     lake.claim("lento")
     lake.claim("veloz")
     assert shell.lines("lake", "ls", root)[-2][-1] == "superseded by veloz"
@@ -115,7 +119,7 @@ def test_ls_shows_superseded_runs(shell: Shell, root: str) -> None:
 def test_ls_of_a_lake_without_commits_but_with_superseded_runs(
     shell: Shell, tmp_path: Path
 ) -> None:
-    lake = Lake.open(str(tmp_path))
+    lake = Lake(LocalStorage(str(tmp_path)), patience=IMPATIENT)
     lake.claim("lento")
     lake.claim("veloz")
     assert shell.lines("lake", "ls", str(tmp_path))[0] == [f"{tmp_path}: no rows"]
@@ -134,7 +138,7 @@ def test_show_tells_all_of_a_run(shell: Shell, root: str) -> None:
     assert facts["accepted"] == "3"
     assert facts["rejected"] == "4 (missing 4)"
     assert facts["total"] == "5.25"
-    assert ["ventas/lunes [1].csv", "1.5"] in lines
+    assert ["ventas/lunes [1].csv", "1.5", "7", "3"] in lines
     assert ["ventas/lunes [1].csv at 9: id_cliente is missing: ' '"] in lines
     files = [line for line in lines if line[0].startswith("region_de_venta=")]
     assert [(f[1], f[3], f[4]) for f in files] == [
@@ -146,7 +150,20 @@ def test_show_tells_all_of_a_run(shell: Shell, root: str) -> None:
 def test_show_as_json_is_the_commit(shell: Shell, root: str) -> None:
     content = shell.json("lake", "show", "dos", root)
     assert content["run_id"] == "dos"
-    assert content["inputs"] == [{"path": MONDAY.path, "size": MONDAY.size, "version": "1"}]
+    assert content["inputs"] == [msgspec.to_builtins(MONDAY)]
+
+
+@pytest.mark.parametrize("path", ["q[/w].csv", "[bold]z.csv"])
+def test_inputs_with_nothing_accepted_are_told(shell: Shell, root: str, path: str) -> None:
+    bad = InputRecord(path=path, size=5, version="1", rows_read=2)
+    commit_sales(Lake.open(root), "cuatro", SALES, inputs=(bad, MONDAY))
+    _, shown, _ = shell("lake", "show", "cuatro", root)
+    assert f"note: nothing was accepted of {path}: mend it and append it again, or" in shown
+    _, told, _ = shell("lake", "history", root)
+    assert f"note: run cuatro accepted nothing of {path}: 'celes-beam lake show cuatro" in told
+    assert shell.json("lake", "history", root)[-1]["barren_inputs"] == [path]
+    _, other, _ = shell("lake", "show", "dos", root)
+    assert "note:" not in other
 
 
 def test_show_of_a_run_that_is_not_there(shell: Shell, root: str) -> None:
@@ -214,12 +231,12 @@ def test_compact_as_json(shell: Shell, root: str) -> None:
     assert content == {"files_before": 4, "files_after": 2, "rows": 6}
 
 
-@pytest.mark.parametrize("size", ["0", "-1", "nan"])
+@pytest.mark.parametrize("size", ["0", "-1", "nan", "inf", "1e300"])
 def test_compact_wants_a_size(shell: Shell, root: str, size: str) -> None:
     code, _, err = shell("lake", "compact", root, f"--target_file_mb={size}")
     assert code == 2
     assert err.startswith("celes-beam: --target_file_mb ")
-    assert err.endswith(": expected more than 0\n")
+    assert err.endswith(": expected more than 0, and at most 1,000,000\n")
 
 
 # history

@@ -44,6 +44,10 @@ class Source(Protocol[ShardT]):
         """How much of the work (in the unit of the progress bar) the shard is."""
         ...
 
+    def source_of(self, shard: ShardT) -> str | None:
+        """The path of the input that the shard is a part of; ``None`` when there is none."""
+        ...
+
 
 @dataclass(frozen=True)
 class GeneratedShard:
@@ -88,6 +92,9 @@ class GeneratedSales:
         """Rows."""
         return shard.rows
 
+    def source_of(self, shard: GeneratedShard) -> None:
+        """None: generated rows come out of no input."""
+
     @cached_property
     def _generator(self) -> Generator:
         return Generator(self.config)
@@ -126,3 +133,7 @@ class SalesFiles:
     def progress_of(self, shard: FileRange) -> int:
         """Bytes."""
         return shard.weight
+
+    def source_of(self, shard: FileRange) -> str:
+        """The path of the file."""
+        return shard.file.path

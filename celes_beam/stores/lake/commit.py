@@ -20,15 +20,28 @@ if it has not, it is superseded: its decision is put, by the claimant, as "never
 put-if-absent fails. Hence when n+1 is claimed, every retiring commit of epochs up to n is decided,
 for good, and in the snapshot that the holder of n+1 takes; and no two commits retire the same file.
 A holder that comes back with the same run id uses its claim on, if it was not superseded.
-Appends retire nothing, so they claim nothing.
+
+**Commits that take in inputs** (appends with inputs; create and overwrite, too) must see each
+other's inputs, or two appends of one file would both find it unread. They claim turns of a chain of
+their own, ``_commits/inputs-<n>.claim``, by the same rule. An append looks into the ledger when
+the holder of n has decided, and claims n+1 only if its inputs are not there: if that succeeds,
+nobody has come between, and if they are there, no claim of it is in anybody's way. An append is not
+in the way of a compaction, which takes in nothing; an append without inputs claims nothing; and one
+that reads its inputs again on purpose does not look, so it need not claim.
+
+Between claim and decision of a commit is a moment, so that a claimant waits for it a little
+(``Patience``) before it supersedes a holder: runs that do not concern each other all commit. How
+long it waits is a matter of kindness; nothing above depends on it, or on clocks that agree.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 import msgspec
 
@@ -41,7 +54,20 @@ STAGING = "_staging"
 REJECTED = "_rejected"
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_CLAIM = re.compile(r"epoch-(\d+)\.claim")
+_CLAIM = re.compile(r"(epoch|inputs)-(\d+)\.claim")
+
+Chain = Literal["epoch", "inputs"]
+"""What is claimed: the right to retire files, or to take in inputs."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a claimant waits for the decision of the holder before it, and by which clock."""
+
+    seconds: float = 2.0
+    poll_seconds: float = 0.05
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], object] = time.sleep
 
 
 @dataclass(frozen=True)
@@ -49,13 +75,13 @@ class Commits:
     """What had been decided at one moment.
 
     ``manifests`` are in order: each after all whose files it retires. ``done`` holds the run ids
-    whose mark is there, ``epoch`` the newest claimed epoch (0 for none).
+    whose mark is there, ``claimed`` the newest claim of each chain that has any.
     """
 
     manifests: tuple[Manifest, ...]
     superseded: Mapping[str, Superseded]
     done: frozenset[str]
-    epoch: int
+    claimed: Mapping[str, int]
 
     @property
     def undone(self) -> tuple[Manifest, ...]:
@@ -66,13 +92,15 @@ class Commits:
 class CommitLog:
     """The decisions of one lake. Decisions never change, so each is read once."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, patience: Patience | None = None) -> None:
         self._storage = storage
+        self._patience = patience or Patience()
         self._decisions: dict[str, Decision] = {}
 
     def load(self) -> Commits:
         """Read all that has been decided. Raises ``IntegrityError`` for a broken decision."""
-        run_ids, done, epoch = [], set(), 0
+        run_ids, done = [], set()
+        claimed: dict[str, int] = {}
         for file in self._storage.list(COMMITS, recursive=False):
             name = file.name.removeprefix(f"{COMMITS}/")
             if name.startswith("."):
@@ -82,11 +110,11 @@ class CommitLog:
             elif name.endswith(".done"):
                 done.add(name.removesuffix(".done"))
             elif claim := _CLAIM.fullmatch(name):
-                epoch = max(epoch, int(claim[1]))
+                claimed[claim[1]] = max(claimed.get(claim[1], 0), int(claim[2]))
         decisions = [self._read(run_id) for run_id in run_ids]
         manifests = [d for d in decisions if isinstance(d, Manifest)]
         superseded = {d.run_id: d for d in decisions if isinstance(d, Superseded)}
-        return Commits(tuple(sorted(manifests, key=_order)), superseded, frozenset(done), epoch)
+        return Commits(tuple(sorted(manifests, key=_order)), superseded, frozenset(done), claimed)
 
     def decision(self, run_id: str) -> Decision | None:
         """What was decided about a run; None when nothing was yet."""
@@ -112,30 +140,59 @@ class CommitLog:
             return found
         raise conflict(found)
 
-    def claim_epoch(self, run_id: str) -> int:
-        """Become the only commit that may retire files, until another claims after us.
+    def claim(self, run_id: str, chain: Chain, check: Callable[[], object] = lambda: None) -> int:
+        """Become the only commit that may go on in a chain, until another claims after us.
 
+        Waits a little for a holder that has not decided, and supersedes it then. ``check`` may
+        raise when all before us have decided; what it finds is true as long as the claim is ours.
         Raises ``LakeConflictError`` when the run is decided already.
         """
         while True:
             decision = self.decision(run_id)
             if decision is not None:
                 raise conflict(decision)
-            epoch = self.load().epoch
-            if epoch:
-                holder = self._storage.read(_claim_name(epoch)).decode()
+            newest = self.load().claimed.get(chain, 0)
+            if newest:
+                holder = self._holder(_claim_name(chain, newest))
                 if holder == run_id:
-                    return epoch
-                if self.decision(holder) is None:
+                    check()
+                    return newest
+                if not self._decides_soon(holder):
                     never = Superseded(run_id=holder, by=run_id, decided_at=now())
                     self._storage.put_if_absent(_decision_name(holder), encode(never))
-            if self._storage.put_if_absent(_claim_name(epoch + 1), run_id.encode()):
-                return epoch + 1
+            check()
+            if self._storage.put_if_absent(_claim_name(chain, newest + 1), run_id.encode()):
+                return newest + 1
+
+    def _holder(self, claim: str) -> str:
+        try:
+            holder = self._storage.read(claim).decode().strip()
+            check_run_id(holder)
+        except (UnicodeDecodeError, UsageError) as error:
+            raise IntegrityError(
+                f"{claim} does not hold a run id: something else wrote there; move it away when "
+                "no run is going on"
+            ) from error
+        return holder
+
+    def _decides_soon(self, run_id: str) -> bool:
+        deadline = self._patience.clock() + self._patience.seconds
+        while self.decision(run_id) is None:
+            if self._patience.clock() >= deadline:
+                return False
+            self._patience.sleep(self._patience.poll_seconds)
+        return True
 
     def _read(self, run_id: str) -> Decision:
         if run_id not in self._decisions:
             name = _decision_name(run_id)
-            self._decisions[run_id] = decode(self._storage.read(name), name)
+            decision = decode(self._storage.read(name), name)
+            if decision.run_id != run_id:
+                raise IntegrityError(
+                    f"{name} is the commit of run {decision.run_id}: it was copied or renamed; "
+                    "move it away"
+                )
+            self._decisions[run_id] = decision
         return self._decisions[run_id]
 
 
@@ -206,8 +263,8 @@ def _decision_name(run_id: str) -> str:
     return f"{COMMITS}/{run_id}.json"
 
 
-def _claim_name(epoch: int) -> str:
-    return f"{COMMITS}/epoch-{epoch:08d}.claim"
+def _claim_name(chain: Chain, number: int) -> str:
+    return f"{COMMITS}/{chain}-{number:08d}.claim"
 
 
 def _order(manifest: Manifest) -> tuple[int, bool, str, str]:

@@ -23,7 +23,14 @@ from celes_beam.contract import CATEGORY, DATE, REGION
 from celes_beam.errors import IntegrityError, StorageError, UsageError
 from celes_beam.stores.lake.lake import Lake, Snapshot
 from celes_beam.stores.lake.manifest import STAGED, DataFile, Manifest
-from celes_beam.stores.lake.measure import Content, batches, checksum, content, open_parquet
+from celes_beam.stores.lake.measure import (
+    Content,
+    batches,
+    check_bytes,
+    checksum,
+    content,
+    open_parquet,
+)
 from celes_beam.stores.lake.parquet_writer import parquet_settings
 from celes_beam.stores.lake.storage import Storage, storage_errors
 
@@ -65,9 +72,9 @@ def plan_merges(files: Sequence[DataFile], target_bytes: int) -> list[Merge]:
 def compact(lake: Lake, *, target_bytes: int, run_id: str | None = None) -> Manifest | None:
     """Merge small files and commit; None when there is nothing to merge.
 
-    Raises ``IntegrityError`` when rows, sums or dates differ between the files merged and the
-    merged file (nothing is committed), and ``LakeConflictError`` when another commit that retires
-    files goes ahead meanwhile.
+    Raises ``IntegrityError`` when a file to merge is not the one committed, or rows, sums or dates
+    differ between the files merged and the merged file (nothing is committed), and
+    ``LakeConflictError`` when another commit that retires files goes ahead meanwhile.
     """
     if target_bytes <= 0:
         raise UsageError(f"target of {target_bytes} bytes: expected more than 0")
@@ -112,9 +119,14 @@ def _merge_all(
     try:
         with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
             return tuple(pool.map(one, merges))
-    except (StorageError, IntegrityError):
+    except (StorageError, IntegrityError) as error:
         # A commit that superseded us may have deleted the files we were reading.
         lake.check_not_superseded(run_id)
+        if isinstance(error, IntegrityError):
+            raise IntegrityError(
+                f"{error}; nothing was merged: 'celes-beam lake verify {lake.storage.root}' names "
+                "all files that are damaged"
+            ) from error
         raise
 
 
@@ -137,7 +149,7 @@ def merge(storage: Storage, merge: Merge, *, staging: str) -> DataFile:
     if before != after:
         raise IntegrityError(
             f"the {len(merge.sources)} files merged into {path} were committed with {before}, but "
-            f"hold {after}; nothing was committed: run 'celes-beam lake verify {storage.root}'"
+            f"hold {after}"
         )
     return DataFile(
         path=path,
@@ -158,6 +170,8 @@ def _read(storage: Storage, sources: Sequence[DataFile]) -> Iterator[pa.Table]:
     waiting: list[pa.RecordBatch] = []
     for source in sources:
         with storage.open(source.path) as file:
+            # What is damaged must not get a new checksum that says it is right.
+            check_bytes(file, source.path, size=source.bytes, crc32c=source.crc32c)
             texts = [name for name in (CATEGORY, REGION) if name not in source.partition]
             parquet = open_parquet(file, source.path, read_dictionary=texts)
             schema = schema or parquet.schema_arrow

@@ -105,8 +105,10 @@ def commit_staged(
     limit.check(staged.rows_read, staged.rejections)
     elapsed = datetime.now(UTC) - datetime.fromisoformat(draft.started_at)
     whole = staged.sums.whole
+    of_source = staged.by_source
     manifest = msgspec.structs.replace(
         draft,
+        inputs=tuple(_counted(i, of_source.get(i.path, (0, 0))) for i in draft.inputs),
         files=staged.files,
         rejected_files=tuple(
             msgspec.structs.replace(f, path=f"{REJECTED}/{draft.run_id}/{f.path}")
@@ -123,6 +125,11 @@ def commit_staged(
         seconds=round(elapsed.total_seconds(), 3),
     )
     return lake.commit(manifest, reprocess=reprocess)
+
+
+def _counted(record: InputRecord, rows: tuple[int, int]) -> InputRecord:
+    read, accepted = rows
+    return msgspec.structs.replace(record, rows_read=read, rows_accepted=accepted)
 
 
 def category_totals(sums: Sums) -> tuple[CategoryTotal, ...]:

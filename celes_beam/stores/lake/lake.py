@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -14,6 +15,7 @@ from celes_beam.errors import (
     IntegrityError,
     LakeConflictError,
     LakeExistsError,
+    TooManyRejectedError,
     UsageError,
 )
 from celes_beam.stores.lake.commit import (
@@ -22,6 +24,7 @@ from celes_beam.stores.lake.commit import (
     STAGING,
     CommitLog,
     Commits,
+    Patience,
     check_run_id,
     conflict,
     now,
@@ -40,6 +43,22 @@ IF_EXISTS = ("error", "append", "overwrite")
 STALE_SECONDS = 86_400.0
 """Staging without a decision is swept when nothing in it changed for this long."""
 _STRANGERS_NAMED = 3
+
+
+class Input(Protocol):
+    """What identifies the content of an input."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def version(self) -> str: ...
+
+
+InputT = TypeVar("InputT", bound=Input)
 
 
 @dataclass(frozen=True)
@@ -68,9 +87,9 @@ class Snapshot:
 class Lake:
     """One lake. Any number of processes may use it at once; see ``stores.commit``."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, *, patience: Patience | None = None) -> None:
         self.storage = storage
-        self._log = CommitLog(storage)
+        self._log = CommitLog(storage, patience)
 
     @classmethod
     def open(cls, root: str) -> Lake:
@@ -122,12 +141,17 @@ class Lake:
         """
         check_run_id(run_id)
         folder = f"{STAGING}/{run_id}/{uuid.uuid4().hex}"
+        self.storage.note_missing_root()
         self.storage.put_if_absent(f"{folder}/.started", f"{now()}\n".encode())
         return folder
 
     def discard(self, staging: str) -> None:
-        """Delete what one attempt staged, when it is not going to commit."""
+        """Delete what one attempt staged, when it is not going to commit.
+
+        Where there was no lake before, the folder that ``staging`` made for it goes, too.
+        """
         self.storage.delete_folder(staging)
+        self.storage.remove_new_root()
 
     def seen_inputs(self) -> set[tuple[str, int, str]]:
         """The ledger: path, size and version of every input whose rows the lake has taken in.
@@ -135,18 +159,24 @@ class Lake:
         An overwrite starts the ledger anew with its own inputs, so a run that overwrites must not
         ask: it reads all its inputs.
         """
-        snapshot = self.snapshot()
-        replaced = {run_id for m in snapshot.runs for run_id in m.replaces}
-        return {i.key for m in snapshot.runs if m.run_id not in replaced for i in m.inputs}
+        return {i.key for m in _ledger(self.runs()) for i in m.inputs}
+
+    def unread(self, inputs: Iterable[InputT]) -> list[InputT]:
+        """Those of the inputs of an append that the ledger does not name, in their order.
+
+        Raises ``UsageError`` for one that has changed since the lake took rows of it in: these
+        would be there twice.
+        """
+        return _unread(inputs, _ledger(self.runs()))
 
     def claim(self, run_id: str) -> tuple[int, Snapshot]:
         """Claim the right to retire files; returns the epoch and the files it may retire.
 
-        Supersedes a run that claimed before and has not decided. Raises ``LakeConflictError`` when
-        the run is decided already.
+        Supersedes a run that claimed before and does not decide in a moment. Raises
+        ``LakeConflictError`` when the run is decided already.
         """
         check_run_id(run_id)
-        epoch = self._log.claim_epoch(run_id)
+        epoch = self._log.claim(run_id, "epoch")
         return epoch, self.snapshot()
 
     def commit(self, draft: Manifest, *, reprocess: bool = False) -> Manifest:
@@ -156,12 +186,14 @@ class Lake:
         the epoch and the retired files of its own ``claim``. Raises ``IntegrityError`` when counts,
         sums or staged files do not agree, ``LakeConflictError`` when the run was decided by another
         process, superseded, or (unless ``reprocess``) an input of an append was taken in by another
-        run meanwhile. Nothing is visible then; after a conflict what was staged is deleted. Asked
-        again by the same attempt, it returns what was decided.
+        run meanwhile, and ``UsageError`` when it was in another version. An overwrite without rows
+        does not replace rows: ``TooManyRejectedError`` or ``LakeExistsError``. Nothing is visible
+        then; after a conflict what was staged is deleted. Asked again by the same attempt, it
+        returns what was decided.
         """
         try:
             manifest = self._decided(draft) or self._decide(draft, reprocess)
-        except LakeConflictError:
+        except (LakeConflictError, UsageError):
             self.discard(draft.staging)
             raise
         publish(self.storage, manifest)
@@ -263,8 +295,11 @@ class Lake:
         return problems
 
     def _check_unread(self, draft: Manifest) -> None:
-        seen = self.seen_inputs()
-        again = [i.path for i in draft.inputs if i.key in seen]
+        # Not published first: a claim is held for a moment only. Nor are our own inputs read by
+        # another run: who decided this one is told when we try to.
+        others = [m for m in self._log.load().manifests if m.run_id != draft.run_id]
+        left = {i.path for i in _unread(draft.inputs, _ledger(others))}
+        again = [i.path for i in draft.inputs if i.path not in left]
         if again:
             raise LakeConflictError(
                 f"{again[0]}{f' and {len(again) - 1} more' if again[1:] else ''} was taken into "
@@ -293,10 +328,22 @@ class Lake:
                 f"run {draft.run_id}: {'; '.join(problems)}; nothing was committed"
             )
         self.storage.sync(f"{draft.staging}/{f.staged}" for f in _files(draft))
-        if draft.kind == "append" and not reprocess:
-            self._check_unread(draft)
-        if draft.kind in ("create", "overwrite"):
-            epoch, snapshot = self.claim(draft.run_id)
+        retires = draft.kind in ("create", "overwrite")
+        checks_inputs = draft.kind == "append" and not reprocess
+        if retires:
+            # Asked again below, when it is certain; most who have to give up need no claim for it.
+            self._check_replaces(draft, self.snapshot())
+        epoch = self._log.claim(draft.run_id, "epoch") if retires else 0
+        if checks_inputs and draft.inputs:
+            self._log.claim(draft.run_id, "inputs", lambda: self._check_unread(draft))
+        elif retires and draft.inputs:
+            self._log.claim(draft.run_id, "inputs")
+        if retires:
+            snapshot = self.snapshot()
+            self._check_replaces(draft, snapshot)
+            decided = self._decided(draft)
+            if decided is not None:
+                return decided
             if draft.kind == "create" and snapshot.files:
                 raise LakeConflictError(
                     f"the lake was empty when run {draft.run_id} began, and now holds "
@@ -311,6 +358,20 @@ class Lake:
             )
         return self._log.decide(draft)
 
+    def _check_replaces(self, draft: Manifest, snapshot: Snapshot) -> None:
+        if draft.kind != "overwrite" or draft.rows or not snapshot.files:
+            return
+        kept = f"the {snapshot.rows:,} rows of {self.storage.root}: nothing was changed"
+        if draft.rows_rejected:
+            reasons = ", ".join(f"{n:,} {why}" for why, n in draft.rejected_by_reason.items())
+            raise TooManyRejectedError(
+                f"all {draft.rows_rejected:,} rows that were read were rejected ({reasons}), so "
+                f"there is none to replace {kept}; mend the input"
+            )
+        raise LakeExistsError(
+            f"no row was read to replace {kept}; delete the folder to empty the lake"
+        )
+
     def _publish_undone(self, commits: Commits) -> tuple[Manifest, ...]:
         for manifest in commits.undone:
             publish(self.storage, manifest)
@@ -321,6 +382,28 @@ def _snapshot(commits: Commits) -> Snapshot:
     retired = {path for m in commits.manifests for path in m.retired}
     files = tuple(f for m in commits.manifests for f in m.files if f.path not in retired)
     return Snapshot(files, commits.manifests)
+
+
+def _ledger(runs: Sequence[Manifest]) -> list[Manifest]:
+    """The runs whose inputs count as read: those that no overwrite replaced, in order."""
+    replaced = {run_id for m in runs for run_id in m.replaces}
+    return [m for m in runs if m.run_id not in replaced]
+
+
+def _unread(inputs: Iterable[InputT], ledger: Sequence[Manifest]) -> list[InputT]:
+    keys = {i.key for m in ledger for i in m.inputs}
+    # Of a barren input no row is here that could be there twice: mended, it is another.
+    last_run = {i.path: m.run_id for m in ledger for i in m.inputs if not i.is_barren}
+    unread = [i for i in inputs if (i.path, i.size, i.version) not in keys]
+    changed = [i.path for i in unread if i.path in last_run]
+    if changed:
+        more = f" (and {len(changed) - 1} more like it)" if changed[1:] else ""
+        raise UsageError(
+            f"{changed[0]} was taken into the lake by run {last_run[changed[0]]} and has changed "
+            f"since{more}: its rows would be there twice; put new rows into files of their own, or "
+            "--reprocess reads all of it again"
+        )
+    return unread
 
 
 def _check_partitions(snapshot: Snapshot, asked: tuple[str, ...]) -> None:

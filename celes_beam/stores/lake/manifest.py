@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -12,6 +13,9 @@ from celes_beam.errors import IntegrityError
 Kind = Literal["create", "append", "overwrite", "compact"]
 """``create`` is the first commit of a lake (``--if_exists error``): it needs the lake empty."""
 
+
+Amount = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]+(\.[0-9]+)?$")]
+"""An exact sum of amounts as text; checked when a manifest is read."""
 
 STAGED = ".staged"
 """Ends the name of a staged file, so that ``**/*.parquet`` finds files that count and no others."""
@@ -34,9 +38,14 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     bytes: int
     crc32c: str
-    total: str
+    total: Amount
     min_date: str | None = None
     max_date: str | None = None
+
+    def __post_init__(self) -> None:
+        for date in (self.min_date, self.max_date):
+            if date is not None:
+                datetime.fromisoformat(date)
 
 
 class RejectedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,16 +59,26 @@ class RejectedFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InputRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An input file that a run read; path, size and version identify its content."""
+    """An input file that a run read; path, size and version identify its content.
+
+    ``rows_read`` of it were read, and ``rows_accepted`` of these accepted.
+    """
 
     path: str
     size: int
     version: str
+    rows_read: int = 0
+    rows_accepted: int = 0
 
     @property
     def key(self) -> tuple[str, int, str]:
         """What the ledger of inputs compares."""
         return self.path, self.size, self.version
+
+    @property
+    def is_barren(self) -> bool:
+        """Whether rows of it were read and none accepted."""
+        return self.rows_read > 0 and self.rows_accepted == 0
 
 
 class Generated(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +104,7 @@ class CategoryTotal(msgspec.Struct, frozen=True, kw_only=True):
 
     categoria_de_producto: str
     rows: int
-    total: str
+    total: Amount
 
 
 class RegionMean(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,8 +112,8 @@ class RegionMean(msgspec.Struct, frozen=True, kw_only=True):
 
     region_de_venta: str
     rows: int
-    total: str
-    mean: str
+    total: Amount
+    mean: Amount
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", tag="commit"):
@@ -123,7 +142,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", 
     rejected_examples: tuple[RejectedExample, ...] = ()
     by_category: tuple[CategoryTotal, ...] = ()
     by_region: tuple[RegionMean, ...] = ()
-    total: str = "0.00"
+    total: Amount = "0.00"
     schema_hash: str = ""
     rules_version: int = 0
     seconds: float = 0.0
@@ -141,6 +160,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", 
     def rows(self) -> int:
         """Rows in the files this commit adds."""
         return sum(f.rows for f in self.files)
+
+    @property
+    def barren_inputs(self) -> tuple[InputRecord, ...]:
+        """Inputs of which rows were read, and none accepted; they count as taken in all the same.
+
+        So a broken file is not read again every night, unless it changes.
+        """
+        return tuple(i for i in self.inputs if i.is_barren)
 
 
 class Superseded(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", tag="superseded"):

@@ -76,5 +76,15 @@ def checksum(file: BinaryIO) -> tuple[int, str]:
     return size, base64.b64encode(crc.digest()).decode("ascii")
 
 
+def check_bytes(file: BinaryIO, name: str, *, size: int, crc32c: str) -> None:
+    """Raise ``IntegrityError`` unless a file, open at its beginning, is the one committed."""
+    found_size, found_crc32c = checksum(file)
+    if found_size != size:
+        raise IntegrityError(f"{name}: {found_size:,} bytes, but {size:,} were committed")
+    if found_crc32c != crc32c:
+        raise IntegrityError(f"{name}: its checksum is {found_crc32c}, but {crc32c} was committed")
+    file.seek(0)
+
+
 def _unreadable(name: str, error: Exception) -> IntegrityError:
     return IntegrityError(f"{name} cannot be read as Parquet: {' '.join(str(error).split())}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from celes_beam.errors import IntegrityError
@@ -24,7 +24,7 @@ class Staged:
     """Files that stand in staging, and the counts and sums of the rows in them.
 
     A description that crosses shuffles; adding two describes both. Paths are relative to the
-    run's staging folder.
+    run's staging folder. ``by_source`` has rows read and rows accepted of each input.
     """
 
     rows_read: int = 0
@@ -32,6 +32,7 @@ class Staged:
     rejected_files: tuple[RejectedFile, ...] = ()
     rejections: Rejections = field(default_factory=Rejections)
     sums: Sums = field(default_factory=Sums)
+    by_source: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def rows_accepted(self) -> int:
@@ -60,7 +61,17 @@ def merge_staged(parts: Iterable[Staged]) -> Staged:
         rejected_files=tuple(f for p in all_parts for f in p.rejected_files),
         rejections=merge_rejections(p.rejections for p in all_parts),
         sums=merge_sums(p.sums for p in all_parts),
+        by_source=_merge_sources(p.by_source for p in all_parts),
     )
+
+
+def _merge_sources(parts: Iterable[Mapping[str, tuple[int, int]]]) -> dict[str, tuple[int, int]]:
+    merged: dict[str, tuple[int, int]] = {}
+    for part in parts:
+        for source, (read, accepted) in part.items():
+            before = merged.get(source, (0, 0))
+            merged[source] = before[0] + read, before[1] + accepted
+    return merged
 
 
 class StagingWriter:
@@ -75,10 +86,14 @@ class StagingWriter:
         self._rows_read = 0
         self._rejections: list[Rejections] = []
         self._sums = Sums()
+        self._by_source: dict[str, tuple[int, int]] = {}
 
-    def write(self, checked: Checked) -> None:
-        """Take what a decoder yielded."""
+    def write(self, checked: Checked, source: str | None = None) -> None:
+        """Take what a decoder yielded of an input (``None``: of no input)."""
         self._rows_read += checked.rows
+        if source is not None:
+            read, accepted = self._by_source.get(source, (0, 0))
+            self._by_source[source] = read + checked.rows, accepted + checked.accepted.num_rows
         if checked.accepted.num_rows:
             self._accepted.write(checked.accepted)
             self._sums = self._sums + sum_batch(checked.accepted)
@@ -96,6 +111,7 @@ class StagingWriter:
             rejected_files=tuple(self._rejected.close()),
             rejections=merge_rejections(self._rejections),
             sums=self._sums,
+            by_source=self._by_source,
         )
 
     def abandon(self) -> None:

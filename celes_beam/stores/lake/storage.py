@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from celes_beam.errors import StorageError, UsageError
+from celes_beam.errors import IntegrityError, StorageError, UsageError
 
 _ATTEMPTS = 100
 """Another process may delete an empty folder just when we want to use it: it is made again."""
@@ -36,6 +36,14 @@ class Storage(Protocol):
     """Holds the files of one lake. Every method raises ``StorageError`` naming what failed."""
 
     root: str
+
+    def note_missing_root(self) -> None:
+        """Remember the folders down to the lake's own that are not there yet."""
+        ...
+
+    def remove_new_root(self) -> None:
+        """Remove such folders, as far as they are empty."""
+        ...
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Create ``name`` whole and durable; False when it is already there."""
@@ -113,6 +121,19 @@ class LocalStorage:
     def __init__(self, root: str) -> None:
         self.root = root
         self._root = Path(root).absolute()
+        self._missing: list[Path] = []
+
+    def note_missing_root(self) -> None:
+        """Remember the folders down to the lake's own that are not there yet."""
+        with storage_errors("read", self._root):
+            self._missing += [p for p in (self._root, *self._root.parents) if not p.exists()]
+
+    def remove_new_root(self) -> None:
+        """Remove such folders, as far as they are empty."""
+        with storage_errors("delete", self._root):
+            for folder in self._missing:
+                if not _remove_if_empty(folder):
+                    return
 
     def local_path(self, name: str) -> str:
         """The absolute path of a name."""
@@ -228,6 +249,9 @@ class LocalStorage:
                     path.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
+        # Names come out of files, which anybody may have written.
+        if name.startswith("/") or ".." in name.split("/"):
+            raise IntegrityError(f"{name!r} is not a name within the lake {self.root}")
         return self._root / name
 
     def _prune(self, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from celes_beam.sales.partition import DAY, MONTH, YEAR, parse_hive_path
 from celes_beam.stores.lake.commit import STAGING
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import DataFile, RejectedFile, count_problems
-from celes_beam.stores.lake.measure import checksum, content, open_parquet
+from celes_beam.stores.lake.measure import check_bytes, content, open_parquet
 from celes_beam.stores.lake.storage import Storage
 
 _MOST_STRANGERS = 20
@@ -68,6 +69,9 @@ def verify(lake: Lake) -> Verification:
         for path in m.retired
         if path not in partition_by
     ]
+    added = Counter(f.path for m in snapshot.runs for f in m.files)
+    added.update(f.path for f in rejected)
+    problems += [f"{path} is in {n} commits" for path, n in added.items() if n > 1]
     problems += _stray_problems(lake)
     return Verification(
         files=len(snapshot.files),
@@ -96,12 +100,7 @@ def _file_problems(storage: Storage, file: DataFile | RejectedFile, schema: pa.S
         return [f"{file.path}: the file is gone"]
     try:
         with storage.open(file.path) as opened:
-            size, crc32c = checksum(opened)
-            if size != file.bytes:
-                return [f"{file.path}: {size:,} bytes, but {file.bytes:,} were committed"]
-            if crc32c != file.crc32c:
-                return [f"{file.path}: its checksum is {crc32c}, but {file.crc32c} was committed"]
-            opened.seek(0)
+            check_bytes(opened, file.path, size=file.bytes, crc32c=file.crc32c)
             parquet = open_parquet(opened, file.path)
             rows, found = parquet.metadata.num_rows, parquet.schema_arrow
     except (IntegrityError, StorageError) as error:

@@ -34,6 +34,9 @@ class Numbered:
     def progress_of(self, shard: int) -> int:
         return 1
 
+    def source_of(self, shard: int) -> str:
+        return "even.csv" if shard % 2 == 0 else "odd.csv"
+
 
 def stage(folder: Path, source: Numbered, shards: range, *, threads: int, run_id: str) -> Staged:
     fn = _StageFn(source, str(folder), Layout(), run_id, threads)
@@ -51,6 +54,10 @@ def test_threads_share_the_shards_of_a_bundle(tmp_path: Path, threads: int) -> N
 
     staged.reconcile()
     assert staged.rows_read == sum(range(20))
+    assert staged.by_source == {
+        "even.csv": (sum(range(0, 20, 2)),) * 2,
+        "odd.csv": (sum(range(1, 20, 2)),) * 2,
+    }
     assert len(staged.files) <= (threads or os.cpu_count() or 1)
     assert meter(f"t{threads}").rows == sum(range(20))
     assert meter(f"t{threads}").done == 20

@@ -15,10 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celes_beam.errors import IntegrityError, LakeConflictError, UsageError
-from celes_beam.stores.lake.commit import CommitLog, check_run_id, publish
+from celes_beam.stores.lake.commit import CommitLog, Patience, check_run_id, publish
 from celes_beam.stores.lake.lake import Lake
-from celes_beam.stores.lake.manifest import DataFile, Manifest, Superseded
+from celes_beam.stores.lake.manifest import DataFile, InputRecord, Manifest, Superseded, encode
 from celes_beam.stores.lake.storage import LocalStorage, Storage, StoredFile
+from tests.lakes import IMPATIENT
+
+FILE = {
+    "path": "p=1/f.parquet",
+    "staged": "f",
+    "partition": {"p": "1"},
+    "rows": 1,
+    "bytes": 1,
+    "crc32c": "",
+    "total": "1.00",
+}
 
 # The protocol does not look into files, so here a "data file" is a few rows of text.
 
@@ -58,6 +69,9 @@ def visible(root: Path) -> list[str]:
     )
 
 
+ENDLESS = Patience(clock=lambda: 0.0, sleep=lambda _: None)
+"""Waits until the other has decided."""
+
 Run = Callable[[Lake], object]
 Model = Callable[[list[str]], list[str]]
 
@@ -68,6 +82,33 @@ def append(run_id: str) -> tuple[Run, Model]:
             lake.commit(stage(lake, run_id, [run_id]))
 
     return run, lambda rows: [*rows, run_id]
+
+
+class TakenInError(LakeConflictError):
+    """The run found its input in the lake, and had nothing to do."""
+
+
+def append_file(run_id: str, path: str) -> tuple[Run, Model]:
+    """An append of one input, of which there is one row."""
+
+    def run(lake: Lake) -> None:
+        if lake.prepare(run_id=run_id, if_exists="append") is not None:
+            return
+        record = InputRecord(path=path, size=1, version="1")
+        if not lake.unread([record]):
+            raise TakenInError
+        lake.commit(stage(lake, run_id, [path], inputs=(record,)))
+
+    return run, lambda rows: [*rows, path]
+
+
+def overwrite_file(run_id: str, path: str) -> tuple[Run, Model]:
+    def run(lake: Lake) -> None:
+        record = InputRecord(path=path, size=1, version="1")
+        if lake.prepare(run_id=run_id, if_exists="overwrite") is None:
+            lake.commit(stage(lake, run_id, [path], kind="overwrite", inputs=(record,)))
+
+    return run, lambda _: [path]
 
 
 def overwrite(run_id: str) -> tuple[Run, Model]:
@@ -147,6 +188,12 @@ class SteppedStorage:
         if self._killed:
             raise Killed
 
+    def note_missing_root(self) -> None:
+        self._inner.note_missing_root()
+
+    def remove_new_root(self) -> None:
+        self._inner.remove_new_root()
+
     def put_if_absent(self, name: str, data: bytes) -> bool:
         self._gate()
         return self._inner.put_if_absent(name, data)
@@ -197,10 +244,16 @@ class SteppedStorage:
 
 
 class Contest:
-    """Some runs on one lake, each in its thread, moved on step by step."""
+    """Some runs on one lake, each in its thread, moved on step by step.
 
-    def __init__(self, root: Path, runs: Sequence[tuple[Run, Model]]) -> None:
+    They supersede each other without waiting, unless they are told to have all ``patience``.
+    """
+
+    def __init__(
+        self, root: Path, runs: Sequence[tuple[Run, Model]], patience: Patience = IMPATIENT
+    ) -> None:
         self.root = root
+        self.patience = patience
         self.before = visible(root)
         self.models = [model for _, model in runs]
         self.errors: list[BaseException | None] = [None] * len(runs)
@@ -212,7 +265,7 @@ class Contest:
 
     def _body(self, index: int, run: Run) -> None:
         try:
-            run(Lake(self.storages[index]))
+            run(Lake(self.storages[index], patience=self.patience))
         except (Exception, Killed) as error:  # noqa: BLE001 - judged by finish and check
             self.errors[index] = error
 
@@ -220,8 +273,11 @@ class Contest:
         for index in schedule:
             self.storages[index].step()
 
-    def finish(self) -> None:
+    def finish(self, *, in_turns: bool = False) -> None:
         """Let all come to their end, in order; each must succeed or lose to another."""
+        while in_turns and not all(s.finished for s in self.storages):
+            for storage in self.storages:
+                storage.step()
         for storage, thread in zip(self.storages, self.threads, strict=True):
             while not storage.finished:
                 storage.step()
@@ -280,6 +336,9 @@ PAIRS = [
     (append("a"), overwrite("b")),
     (append("a"), merge("b")),
     (append("a"), append("b")),
+    (append_file("a", "x"), append_file("b", "y")),
+    (append_file("a", "x"), overwrite_file("b", "y")),
+    (append_file("a", "x"), merge("b")),
 ]
 PAIR_NAMES = [
     "merge-overwrite",
@@ -288,6 +347,9 @@ PAIR_NAMES = [
     "append-overwrite",
     "append-merge",
     "append-append",
+    "append-append of files",
+    "append-overwrite of files",
+    "append-merge of a file",
 ]
 
 
@@ -319,10 +381,10 @@ def test_a_run_killed_anywhere_is_in_nobodys_way_and_can_come_back(
         contest.follow([0] * i)
         contest.storages[0].kill()
         contest.finish()
-        second(Lake.open(str(root)))
+        second(Lake(LocalStorage(str(root)), patience=IMPATIENT))
         won = [first_model, second_model]
         try:
-            first(Lake.open(str(root)))
+            first(Lake(LocalStorage(str(root)), patience=IMPATIENT))
         except LakeConflictError:
             assert isinstance(CommitLog(LocalStorage(str(root))).decision("a"), Superseded)
             superseded += 1
@@ -330,7 +392,45 @@ def test_a_run_killed_anywhere_is_in_nobodys_way_and_can_come_back(
         check_lake(root, before, won)
         shutil.rmtree(root)
     retiring = first in (PAIRS[0][0][0], PAIRS[1][0][0], PAIRS[2][0][0])
-    assert (superseded > 0) == retiring
+    in_one_chain = retiring or pair in (PAIRS[6], PAIRS[7])
+    assert (superseded > 0) == in_one_chain
+
+
+SAME_FILE = [
+    (append_file("a", "x"), append_file("b", "x")),
+    (append_file("a", "x"), overwrite_file("b", "x")),
+]
+
+
+@pytest.mark.parametrize("pair", SAME_FILE, ids=["append-append", "append-overwrite"])
+@pytest.mark.parametrize("patient", [False, True])
+def test_two_runs_of_one_input_take_it_in_once(
+    base: Path, tmp_path: Path, pair: tuple[tuple[Run, Model], tuple[Run, Model]], patient: bool
+) -> None:
+    of_first, of_second = (steps(base, run) for run in pair)
+    for i, j in itertools.product(range(of_first + 1), range(0, of_second + 1, 4)):
+        root = shutil.copytree(base, tmp_path / "lake")
+        contest = Contest(root, pair, ENDLESS if patient else IMPATIENT)
+        contest.follow([0] * i + [1] * j)
+        contest.finish(in_turns=patient)
+        assert visible(root).count("x") == 1
+        contest.check()
+        shutil.rmtree(root)
+
+
+@pytest.mark.parametrize("pair", PAIRS[6:], ids=PAIR_NAMES[6:])
+def test_appends_of_other_inputs_wait_for_each_other_and_for_no_compaction(
+    base: Path, tmp_path: Path, pair: tuple[tuple[Run, Model], tuple[Run, Model]]
+) -> None:
+    of_first, of_second = (steps(base, run) for run in pair)
+    for i, j in itertools.product(range(of_first + 1), range(0, of_second + 1, 4)):
+        root = shutil.copytree(base, tmp_path / "lake")
+        contest = Contest(root, pair, ENDLESS)
+        contest.follow([0] * i + [1] * j)
+        contest.finish(in_turns=True)
+        assert contest.errors == [None, None]
+        contest.check()
+        shutil.rmtree(root)
 
 
 @settings(deadline=None, max_examples=150)
@@ -341,7 +441,7 @@ def test_three_runs_in_any_order_of_steps_leave_a_serial_result(schedule: list[i
         lake = Lake.open(str(root))
         for run_id in ("old-1", "old-2"):
             lake.commit(stage(lake, run_id, [run_id]))
-        contest = Contest(root, [append("a"), overwrite("b"), merge("c")])
+        contest = Contest(root, [append_file("a", "x"), overwrite("b"), merge("c")])
         contest.follow(schedule)
         contest.finish()
         contest.check()
@@ -417,8 +517,29 @@ def test_a_claim_is_used_on_by_its_own_run(tmp_path: Path) -> None:
     assert lake.claim("s")[0] == 2
 
 
+def test_a_claim_waits_for_a_decision_and_no_longer_than_it_has_patience(tmp_path: Path) -> None:
+    storage = LocalStorage(str(tmp_path))
+    time, waits = 0.0, 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal time, waits
+        time += seconds
+        waits += 1
+        if waits == 5:
+            holder = Lake(storage)
+            holder.commit(stage(holder, "quick", ["row"], kind="overwrite"))
+
+    Lake(storage).claim("quick")
+    lake = Lake(storage, patience=Patience(clock=lambda: time, sleep=sleep))
+    assert lake.claim("next")[0] == 2
+    assert waits == 5
+    assert Lake(storage, patience=lake._log._patience).claim("third")[0] == 3
+    assert time == pytest.approx(0.25 + 2.0, abs=0.06)
+    assert isinstance(CommitLog(storage).decision("next"), Superseded)
+
+
 def test_a_claim_supersedes_the_undecided_one_before_it(tmp_path: Path) -> None:
-    lake = Lake.open(str(tmp_path))
+    lake = Lake(LocalStorage(str(tmp_path)), patience=IMPATIENT)
     epoch, _ = lake.claim("slow")
     assert lake.claim("fast")[0] == epoch + 1
     log = CommitLog(lake.storage)
@@ -488,6 +609,72 @@ def test_a_broken_decision_is_told(tmp_path: Path) -> None:
     lake.storage.put_if_absent("_commits/r.json", b'{"decision": "commit", "run_id": 3}')
     with pytest.raises(IntegrityError, match=r"_commits/r\.json is not a commit of this version"):
         lake.snapshot()
+
+
+def test_a_copied_decision_is_told(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    lake.commit(stage(lake, "one", ["row"]))
+    for ending in ("json", "done"):
+        shutil.copy(tmp_path / "_commits" / f"one.{ending}", tmp_path / f"_commits/three.{ending}")
+    with pytest.raises(IntegrityError, match=r"_commits/three\.json is the commit of run one: it"):
+        Lake.open(str(tmp_path)).snapshot()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"total": "abc"},
+        {"total": "1e3"},
+        {"total": "NaN"},
+        {"files": [{**FILE, "total": "abc"}]},
+        {"files": [{**FILE, "min_date": "soon"}]},
+        {"files": [{**FILE, "rows": "3"}]},
+    ],
+)
+def test_a_decision_with_garbage_is_told(tmp_path: Path, changes: dict[str, Any]) -> None:
+    lake = Lake.open(str(tmp_path))
+    decision = msgspec.to_builtins(Manifest(run_id="r", kind="append", started_at="", staging=""))
+    data = msgspec.json.encode(decision | changes)
+    lake.storage.put_if_absent("_commits/r.json", data)
+    with pytest.raises(IntegrityError, match=r"^_commits/r\.json is not a commit of this version"):
+        lake.snapshot()
+
+
+@pytest.mark.parametrize("data", [b"", b"not JSON", b"\xff\xfe\x00", b"[]", b"null"])
+def test_a_decision_that_is_no_object_is_told(tmp_path: Path, data: bytes) -> None:
+    lake = Lake.open(str(tmp_path))
+    lake.storage.put_if_absent("_commits/r.json", data)
+    with pytest.raises(IntegrityError, match=r"^_commits/r\.json is not a commit of this version"):
+        lake.snapshot()
+
+
+@pytest.mark.parametrize("holder", [b"../../outside", b"a/b", b"\xff\xfe", b"", b"/tmp/x"])
+def test_a_claim_is_not_taken_for_a_path(tmp_path: Path, holder: bytes) -> None:
+    lake = Lake(LocalStorage(str(tmp_path / "in" / "lake")), patience=IMPATIENT)
+    lake.storage.put_if_absent("_commits/epoch-00000001.claim", holder)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(IntegrityError, match=r"^_commits/epoch-0+1\.claim does not hold a run"):
+        lake.claim("r")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_line_feed_after_the_run_of_a_claim_does_no_harm(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    lake.storage.put_if_absent("_commits/epoch-00000001.claim", b"r\n")
+    assert lake.claim("r")[0] == 1
+
+
+def test_a_decision_moves_and_deletes_nothing_outside_its_lake(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("kept")
+    lake = Lake.open(str(tmp_path / "lake"))
+    decided = Manifest(
+        run_id="r", kind="append", started_at="", staging="", retired=("../outside",)
+    )
+    lake.storage.put_if_absent("_commits/r.json", encode(decided))
+    with pytest.raises(IntegrityError, match=r"'\.\./outside' is not a name within the lake"):
+        lake.snapshot()
+    assert outside.read_text() == "kept"
 
 
 def test_decisions_are_json_that_says_what_it_is(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from celes_beam.stores.lake import compact as compact_module
 from celes_beam.stores.lake.compact import compact, plan_merges
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import DataFile
+from celes_beam.stores.lake.measure import checksum
 from celes_beam.stores.lake.verify import verify
 from tests.lakes import Sale, commit_sales, draft, visible_sales
 
@@ -163,7 +164,7 @@ def test_rows_that_are_not_those_committed_stop_it(lake: Lake) -> None:
     elsewhere = Path(f"{lake.storage.root}-other", other.staging, other.files[0].staged)
     os.replace(elsewhere, lake.storage.local_path(path))  # noqa: PTH105
     files = {p.name for p in root(lake).rglob("region*/*.parquet")}
-    with pytest.raises(IntegrityError, match=r"were committed with .*nothing was committed: run"):
+    with pytest.raises(IntegrityError, match=rf"{path}: .* was committed; nothing was merged"):
         compact(lake, target_bytes=MB)
     assert {p.name for p in root(lake).rglob("*.parquet")} == files
 
@@ -171,17 +172,38 @@ def test_rows_that_are_not_those_committed_stop_it(lake: Lake) -> None:
 def test_a_file_that_is_no_parquet_stops_it(lake: Lake) -> None:
     path = lake.snapshot().files[0].path
     Path(lake.storage.local_path(path)).write_bytes(b"PAR1")
-    with pytest.raises(IntegrityError, match=rf"{path} cannot be read as Parquet"):
+    with pytest.raises(IntegrityError, match=rf"{path}: 4 bytes, but [\d,]+ were committed"):
         compact(lake, target_bytes=MB)
     assert not (root(lake) / "_staging").exists()
 
 
 def test_files_of_another_schema_stop_it(lake: Lake) -> None:
-    first, second = (f for f in lake.snapshot().files if "Norte" in f.path)
-    path = Path(lake.storage.local_path(second.path))
+    other = draft(lake, "d", SALES[:1])
+    path = Path(lake.storage.local_path(f"{other.staging}/{other.files[0].staged}"))
     pq.write_table(pq.ParquetFile(path).read().drop_columns(["id_cliente"]), path)
+    with path.open("rb") as file:
+        size, crc32c = checksum(file)
+    changed = msgspec.structs.replace(other.files[0], bytes=size, crc32c=crc32c)
+    lake.commit(msgspec.structs.replace(other, files=(changed,)))
+    first, *_, second = (f for f in lake.snapshot().files if "Norte" in f.path)
     with pytest.raises(IntegrityError, match=f"{second.path} has not the schema of {first.path}"):
         compact(lake, target_bytes=MB)
+
+
+def test_damage_is_not_merged_into_a_file_that_is_right(lake: Lake) -> None:
+    path = Path(lake.storage.local_path(lake.snapshot().files[0].path))
+    table = pq.ParquetFile(path).read()
+    names = table.schema.names
+    # Of another customer: rows, sum and dates stay as they were.
+    wrong = table.set_column(
+        names.index("id_cliente"), table.schema.field("id_cliente"), [[987_654] * table.num_rows]
+    )
+    pq.write_table(wrong, path, compression="zstd")
+    held = verify(lake).problems
+    assert len(held) == 1
+    with pytest.raises(IntegrityError, match=f"{path.name}: .* committed; nothing was merged"):
+        compact(lake, target_bytes=MB)
+    assert verify(lake).problems == held
 
 
 def test_an_overwrite_meanwhile_wins(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

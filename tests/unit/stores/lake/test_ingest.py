@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from celes_beam.errors import LakeConflictError, TooManyRejectedError
+from celes_beam.stores.inputs.files import InputFile
 from celes_beam.stores.lake.ingest import (
     RejectedLimit,
     commit_staged,
@@ -45,6 +46,29 @@ def test_a_commit_holds_counts_sums_and_files(tmp_path: Path) -> None:
     assert manifest.by_region[0].mean == "1.500000"
     assert [f.path for f in lake.snapshot().files] == [f.path for f in manifest.files]
     assert len(list((tmp_path / "_rejected" / "r1").glob("*.pq"))) == 1
+
+
+def test_an_input_of_which_nothing_was_accepted_is_told(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    staging = lake.staging("r1")
+    writer = StagingWriter(lake.storage.local_path(staging), Layout())
+    writer.write(checked(3, 2), "good.csv")
+    writer.write(checked(0, 4), "bad.csv")
+    draft = draft_manifest(
+        run_id="r1",
+        if_exists="append",
+        staging=staging,
+        partition_by=("region_de_venta",),
+        rules=RULES,
+        inputs=[InputFile(name, 9, "1") for name in ("bad.csv", "empty.csv", "good.csv")],
+    )
+
+    manifest = commit_staged(lake, draft, writer.close(), limit=NO_LIMIT)
+
+    rows = [(i.path, i.rows_read, i.rows_accepted) for i in manifest.inputs]
+    assert rows == [("bad.csv", 4, 0), ("empty.csv", 0, 0), ("good.csv", 5, 3)]
+    assert [i.path for i in manifest.barren_inputs] == ["bad.csv"]
+    assert lake.unread(draft.inputs) == []
 
 
 def test_the_same_attempt_again_returns_the_same_commit(tmp_path: Path) -> None:

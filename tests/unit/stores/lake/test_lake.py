@@ -4,6 +4,7 @@ import os
 import time
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,12 +14,13 @@ from celes_beam.errors import (
     LakeConflictError,
     LakeExistsError,
     StorageError,
+    TooManyRejectedError,
     UsageError,
 )
 from celes_beam.stores.lake.commit import CommitLog
 from celes_beam.stores.lake.lake import STALE_SECONDS, Lake
 from celes_beam.stores.lake.manifest import InputRecord, Manifest
-from tests.lakes import Sale, commit_sales, draft, reject, visible_sales
+from tests.lakes import IMPATIENT, Sale, commit_sales, draft, reject, visible_sales
 
 SALES: list[Sale] = [("Hogar", "Norte", 100), ("Ropa", "Sur", 250), ("Ropa", "Sur", 175)]
 PLAIN = [("Norte", 100), ("Sur", 175), ("Sur", 250)]
@@ -94,10 +96,21 @@ def test_readers_keep_what_they_have_open(lake: Lake) -> None:
 
 
 def test_no_rows_are_a_commit_too(lake: Lake) -> None:
-    commit_sales(lake, "a", SALES)
+    commit_sales(lake, "a", [], kind="create")
     commit_sales(lake, "b", [], kind="overwrite")
     assert visible_sales(root(lake)) == []
     assert lake.prepare(run_id="c", if_exists="error") is None
+
+
+def test_an_overwrite_without_rows_does_not_replace_rows(lake: Lake) -> None:
+    commit_sales(lake, "a", SALES)
+    with pytest.raises(LakeExistsError, match=r"no row was read to replace the 3 rows of .*delete"):
+        commit_sales(lake, "b", [], kind="overwrite")
+    rejected = reject(lake, draft(lake, "c", [], kind="overwrite"), 2)
+    with pytest.raises(TooManyRejectedError, match=r"all 2 rows .* were rejected \(2 missing\)"):
+        lake.commit(rejected)
+    assert visible_sales(root(lake)) == PLAIN
+    assert [m.run_id for m in lake.runs()] == ["a"]
 
 
 def test_a_creation_needs_the_lake_to_be_empty(lake: Lake) -> None:
@@ -215,8 +228,6 @@ def test_an_append_is_partitioned_like_the_lake(lake: Lake) -> None:
         lake.prepare(run_id="b", if_exists="append", partition_by=("mes", "anio"))
     assert lake.prepare(run_id="b", if_exists="append", partition_by=("region_de_venta",)) is None
     assert lake.prepare(run_id="b", if_exists="overwrite", partition_by=()) is None
-    commit_sales(lake, "b", [], kind="overwrite")
-    assert lake.prepare(run_id="c", if_exists="append", partition_by=()) is None
 
 
 def test_a_folder_nobody_may_write_is_told_before_the_work(lake: Lake) -> None:
@@ -249,16 +260,44 @@ def test_an_input_that_another_run_took_in_meanwhile_is_not_taken_in_twice(lake:
         lake.commit(mine)
     assert visible_sales(root(lake)) == PLAIN
     assert not list(root(lake).glob("_staging/a/*"))
+    assert not list(root(lake).glob("_commits/inputs-00000002.claim"))
     again = draft(lake, "a", SALES, inputs=(MONDAY, TUESDAY))
     lake.commit(again, reprocess=True)
     assert len(visible_sales(root(lake))) == 6
 
 
-def test_a_changed_input_is_another_input(lake: Lake) -> None:
+@pytest.mark.parametrize("change", [{"version": "2"}, {"size": 11}])
+def test_an_input_that_changed_is_not_taken_in_twice(lake: Lake, change: dict[str, Any]) -> None:
     commit_sales(lake, "a", SALES, inputs=(MONDAY,))
-    newer = msgspec.structs.replace(MONDAY, version="2")
-    commit_sales(lake, "b", SALES, inputs=(newer,))
-    assert lake.seen_inputs() == {MONDAY.key, newer.key}
+    newer = msgspec.structs.replace(MONDAY, **change)
+    told = r"lunes\.csv was taken into the lake by run a and has changed since: its rows would be"
+    with pytest.raises(UsageError, match=told):
+        lake.unread([TUESDAY, newer])
+    late = draft(lake, "b", SALES, inputs=(newer,))
+    with pytest.raises(UsageError, match=told):
+        lake.commit(late)
+    assert not (root(lake) / late.staging).exists()
+    lake.commit(draft(lake, "b", SALES, inputs=(newer,)), reprocess=True)
+    assert lake.unread([MONDAY, newer, TUESDAY]) == [TUESDAY]
+
+
+def test_inputs_that_the_ledger_does_not_name_are_to_be_read(lake: Lake) -> None:
+    assert lake.unread([TUESDAY, MONDAY]) == [TUESDAY, MONDAY]
+    commit_sales(lake, "a", SALES, inputs=(MONDAY,))
+    assert lake.unread([TUESDAY, MONDAY]) == [TUESDAY]
+    commit_sales(lake, "b", SALES, kind="overwrite")
+    assert lake.unread([msgspec.structs.replace(MONDAY, size=11)]) != []
+
+
+def test_an_input_of_which_nothing_was_accepted_is_read_again_once_it_is_mended(lake: Lake) -> None:
+    barren = msgspec.structs.replace(MONDAY, rows_read=5)
+    commit_sales(lake, "a", SALES, inputs=(barren,))
+    assert lake.unread([MONDAY]) == []
+    mended = msgspec.structs.replace(MONDAY, version="2")
+    assert lake.unread([mended]) == [mended]
+    commit_sales(lake, "b", SALES, inputs=(mended,))
+    with pytest.raises(UsageError, match="taken into the lake by run b and has changed"):
+        lake.unread([msgspec.structs.replace(MONDAY, version="3")])
 
 
 # Sweeping
@@ -284,6 +323,7 @@ def test_one_fresh_file_keeps_an_attempt(lake: Lake) -> None:
 
 
 def test_staging_of_decided_runs_is_swept_at_once(lake: Lake) -> None:
+    lake = Lake(lake.storage, patience=IMPATIENT)
     commit_sales(lake, "r", SALES)
     late = draft(lake, "r", SALES).staging
     lake.claim("s")
@@ -309,6 +349,18 @@ def test_preparing_recovers_and_sweeps(lake: Lake) -> None:
     assert not (root(lake) / "_staging").exists()
 
 
-def test_an_attempt_can_be_discarded(lake: Lake) -> None:
+def test_an_attempt_can_be_discarded_and_leaves_no_folder_behind(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path / "not" / "there"))
+    lake.discard(draft(lake, "r", SALES).staging)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_there_before_an_attempt_is_there_after_it(lake: Lake) -> None:
+    root(lake).mkdir()
     lake.discard(draft(lake, "r", SALES).staging)
     assert list(root(lake).iterdir()) == []
+    other = Lake.open(f"{lake.storage.root}-2")
+    staging = draft(other, "r", SALES).staging
+    put(other, "_notes/of-others")
+    other.discard(staging)
+    assert [p.name for p in root(other).iterdir()] == ["_notes"]

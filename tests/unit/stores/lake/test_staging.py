@@ -29,14 +29,15 @@ def checked(accepted: int, rejected: int) -> Checked:
 
 def test_what_is_staged_is_described_and_reconciles(tmp_path: Path) -> None:
     writer = StagingWriter(str(tmp_path), Layout())
-    writer.write(checked(3, 2))
-    writer.write(checked(4, 0))
-    writer.write(checked(0, 1))
+    writer.write(checked(3, 2), "a.csv")
+    writer.write(checked(4, 0), "a.csv")
+    writer.write(checked(0, 1), "b.csv")
 
     staged = writer.close()
 
     staged.reconcile()
     assert (staged.rows_read, staged.rows_accepted, staged.rejections.rows) == (10, 7, 3)
+    assert staged.by_source == {"a.csv": (9, 7), "b.csv": (1, 0)}
     assert staged.sums.by_region == {"Norte": Share(7, 1050)}
     names = [f.staged for f in (*staged.files, *staged.rejected_files)]
     on_disk = [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.staged")]
@@ -47,7 +48,7 @@ def test_parts_add_up_in_any_grouping(tmp_path: Path) -> None:
     parts = []
     for number in range(3):
         writer = StagingWriter(str(tmp_path / str(number)), Layout())
-        writer.write(checked(number + 1, number))
+        writer.write(checked(number + 1, number), f"{number % 2}.csv")
         parts.append(writer.close())
 
     whole = merge_staged(parts)
@@ -55,6 +56,7 @@ def test_parts_add_up_in_any_grouping(tmp_path: Path) -> None:
 
     assert whole == stepwise
     assert (whole.rows_read, whole.rejections.rows) == (9, 3)
+    assert whole.by_source == {"0.csv": (6, 4), "1.csv": (3, 2)}
 
 
 def test_nothing_staged_reconciles_too(tmp_path: Path) -> None:

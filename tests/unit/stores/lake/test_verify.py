@@ -197,6 +197,15 @@ def test_a_commit_that_was_deleted(lake: Lake) -> None:
     assert f"commit s retires {file.path}, but the commit that added it is gone" in problems
 
 
+def test_a_file_of_two_commits(lake: Lake) -> None:
+    file, _ = live(lake)
+    copied = msgspec.structs.replace(lake.runs()[0], run_id="s")
+    lake.storage.put_if_absent("_commits/s.json", encode(copied))
+    lake.storage.put_if_absent("_commits/s.done", b"{}")
+    problems = verify(Lake.open(lake.storage.root)).problems
+    assert f"{file.path} is in 2 commits" in problems
+
+
 def test_a_commit_cut_short_is_finished_and_a_run_under_way_is_noted(lake: Lake) -> None:
     CommitLog(lake.storage).decide(draft(lake, "s", SALES))
     draft(lake, "t", SALES)
