@@ -83,13 +83,14 @@ class Reason(StrEnum):
     """Why a row was not accepted; a closed set."""
 
     MALFORMED = "malformed"
-    """Wrong number of fields, text after a closing quote, not JSON, undecodable, or too long."""
+    """Wrong number of fields, text after a closing quote, not JSON, two JSON keys for one column,
+    undecodable, or too long."""
     MISSING = "missing"
     """A value is absent, null or blank."""
     UNPARSEABLE = "unparseable"
-    """A value is not of its column's type."""
+    """A value is not of its column's type, or is a text with a NUL."""
     OUT_OF_RANGE = "out_of_range"
-    """A value is of the right type but not within the accepted bounds."""
+    """A value is of the right type but not within the accepted bounds, or cannot name a folder."""
     INEXACT = "inexact"
     """An amount has more decimals than the column holds."""
     UNKNOWN = "unknown"
@@ -101,7 +102,8 @@ REASONS: tuple[Reason, ...] = tuple(Reason)
 REJECTED_SCHEMA: pa.Schema = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),
-        # Byte offset of the record in the (decompressed) text file; row number, from 0, elsewhere.
+        # Byte offset of the record in the text, decompressed, and in UTF-8 when its codec has
+        # characters of several bytes; row number, from 0, elsewhere.
         pa.field("position", pa.int64(), nullable=False),
         # One reason for each wrong column, in contract order; [malformed] alone for a whole row.
         pa.field("reasons", pa.list_(pa.string()), nullable=False),
