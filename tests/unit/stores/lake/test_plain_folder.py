@@ -117,5 +117,5 @@ def test_int96_dates_do_not_wrap_around(tmp_path: Path) -> None:
             (batch,) = read(tmp_path)
             assert batch.column(DATE).to_pylist()[1] == last.replace(tzinfo=UTC)
         else:
-            with pytest.raises(InputError, match="row 1: .* is out_of_range: '2608"):
+            with pytest.raises(InputError, match=r"row 1: .* is out_of_range: '2608"):
                 read(tmp_path)
