@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ from celes_beam.sales.breakage import (
 from celes_beam.sales.encode_csv import HEADER
 from celes_beam.sales.generate import Generator
 from celes_beam.stores.lake.parquet_writer import parquet_settings
+from celes_beam.stores.work_folder import hidden_beside
 
 Format = Literal["csv", "parquet"]
 FORMATS: tuple[Format, ...] = ("csv", "parquet")
@@ -173,7 +173,7 @@ def _write_parquet(
 @contextmanager
 def appearing(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that takes its name once it is whole; nothing is left of one that failed."""
-    hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    hidden = hidden_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with hidden.open("xb") as file:

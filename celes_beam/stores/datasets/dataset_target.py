@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +21,15 @@ from celes_beam.stores.datasets.dataset import (
     plan_parts,
     plan_shards,
 )
+from celes_beam.stores.work_folder import work_folder_beside
 
 _SHARD_NAME = re.compile(r"ventas-\d{5,}-of-\d{5,}\.(csv|parquet)")
 _REPORT = "report.json"
+_OTHER_FILES = (
+    *("arrow", "avro", "feather", "json", "jsonl", "ndjson", "orc", "parq", "pq", "tsv", "txt"),
+    *("xls", "xlsx", "xml", "7z", "bz2", "gz", "tar", "tgz", "xz", "zip", "zst"),
+)
+"""Names that end like this are of files, and none that are written here."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,13 @@ class DatasetTarget:
             )
         path = Path(output)
         named = path.suffix.lower().removeprefix(".")
-        one_file = named in FORMATS and not output.endswith(("/", "\\")) and not path.is_dir()
+        a_folder = output.endswith(("/", "\\")) or path.is_dir()
+        if named in _OTHER_FILES and not a_folder:
+            raise ConfigError(
+                f"--output {output}: a data set is written as .csv or .parquet, not as "
+                f".{named}; give such a file, or end the name of a folder with /"
+            )
+        one_file = named in FORMATS and not a_folder
         if format is not None and format not in FORMATS:
             raise ConfigError(f"--format {format}: expected one of {', '.join(FORMATS)}")
         if one_file and format not in (None, named):
@@ -88,21 +98,18 @@ class DatasetTarget:
     @contextmanager
     def work_folder(self) -> Iterator[str]:
         """A hidden folder beside the target, to write in; removed at the end with all in it."""
-        parent = self.path.absolute().parent
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            folder = tempfile.mkdtemp(prefix=f".{self.path.absolute().name}.", dir=parent)
-        except OSError as error:
-            raise StorageError(
-                f"{self.path} could not be written: {error.strerror}; choose another --output"
-            ) from error
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with ExitStack() as made:
+            try:
+                folder = made.enter_context(work_folder_beside(self.path.absolute()))
+            except OSError as error:
+                raise StorageError(
+                    f"{self.path} could not be written: {error.strerror}; choose another --output"
+                ) from error
+            yield str(folder)
 
     def plan(self, folder: str, rows: int, shards: int) -> list[Shard]:
-        """Divide rows among ``shards`` files in a work folder."""
+        """Divide rows among ``shards`` files in a work folder, fewer when there are fewer rows."""
+        shards = max(1, min(shards, rows))
         if self.one_file and self.format == "csv":
             return plan_parts(folder, rows, shards)
         return plan_shards(folder, rows, 1 if self.one_file else shards, self.format)

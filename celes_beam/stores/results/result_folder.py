@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from celes_beam.contract import SCHEMA
 from celes_beam.errors import ConfigError, IntegrityError, LakeExistsError, StorageError
 from celes_beam.stores.results.results import RESULT_JSON, SORTED, Result, read_result
 from celes_beam.stores.results.sorted_parts import write_part
+from celes_beam.stores.work_folder import hidden_beside, work_folder_beside
 
 RESULT = "result"
 """The folder, in a work folder, in which the files of the result are written."""
-
 _OURS = re.compile(rf"(by_category|by_region|top)\.(csv|parquet)|{re.escape(RESULT_JSON)}")
 _PART = re.compile(r"part-\d{5,}\.parquet")
 
@@ -75,20 +74,16 @@ class ResultFolder:
     @contextmanager
     def work_folder(self) -> Iterator[str]:
         """A hidden folder beside the target, to work in; removed at the end with all in it."""
-        parent = None if self.output is None else self.path.parent
-        try:
-            if parent is not None:
-                parent.mkdir(parents=True, exist_ok=True)
-            folder = tempfile.mkdtemp(prefix=f".{self.path.name or 'aggregate'}.", dir=parent)
-        except OSError as error:
-            raise StorageError(
-                f"--output {self.output}: cannot write beside it: {error.strerror}; give another "
-                "folder"
-            ) from error
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        path = Path(tempfile.gettempdir(), "aggregate") if self.output is None else self.path
+        with ExitStack() as made:
+            try:
+                folder = made.enter_context(work_folder_beside(path))
+            except OSError as error:
+                raise StorageError(
+                    f"--output {self.output}: cannot write beside it: {error.strerror}; give "
+                    "another folder"
+                ) from error
+            yield str(folder)
 
     def publish(self, work_folder: str, *, with_sorted: bool) -> Result:
         """Put the finished result of a work folder in place of what was there, and return it.
@@ -111,7 +106,8 @@ class ResultFolder:
 
     def _replace(self, finished: Path) -> None:
         path = self.path
-        old = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        # Not in the work folder, which is removed also when the old result could not be put back.
+        old = hidden_beside(path)
         try:
             had = path.exists()
             if had:

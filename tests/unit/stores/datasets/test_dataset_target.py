@@ -35,6 +35,7 @@ def write_dataset(target: DatasetTarget, rows: int, shards: int) -> int:
         ("ventas/", "parquet", False, "parquet"),
         ("ventas.csv/", None, False, "csv"),
         ("ventas.2024", None, False, "csv"),
+        ("ventas.json/", None, False, "csv"),
     ],
 )
 def test_a_file_is_told_from_a_folder_by_its_name(
@@ -55,6 +56,9 @@ def test_a_folder_that_is_there_is_a_folder_whatever_its_name(tmp_path: Path) ->
         ("gs://bucket/ventas.csv", None, "--output gs://bucket/ventas.csv: .* written to a disk"),
         ("v.csv", "parquet", "--output v.csv does not go with --format parquet"),
         ("v", "avro", "--format avro: expected one of csv, parquet"),
+        ("x.csv.gz", None, r"x\.csv\.gz: a data set is written as \.csv or \.parquet, not as \.gz"),
+        ("y.JSON", None, r"not as \.json; give such a file, or end the name of a folder with /"),
+        ("x.txt", "csv", r"not as \.txt"),
     ],
 )
 def test_an_output_that_cannot_be_is_refused(output: str, format: str | None, told: str) -> None:
@@ -154,6 +158,28 @@ def test_shards_that_are_not_as_planned_change_nothing(tmp_path: Path) -> None:
         with pytest.raises(IntegrityError, match="1 files of 50 rows were written, but 2 of 100"):
             target.publish(planned, written)
     assert target.path.read_text() == "old"
+
+
+@pytest.mark.parametrize(("output", "rows", "shards"), [("v", 3, 3), ("v.csv", 3, 3), ("v", 0, 1)])
+def test_there_are_no_more_shards_than_rows(
+    tmp_path: Path, output: str, rows: int, shards: int
+) -> None:
+    target = DatasetTarget.parse(str(tmp_path / output), None)
+    assert len(target.plan("work", rows, 10**15)) == shards
+
+
+@pytest.mark.parametrize("name", ["v", "v.csv"])
+def test_what_a_killed_run_left_is_swept_a_day_later(tmp_path: Path, name: str) -> None:
+    target = DatasetTarget.parse(str(tmp_path / name), None)
+    killed = target.work_folder()
+    left = Path(killed.__enter__())
+    (left / "part").touch()
+    write_dataset(target, 10, 1)
+    assert left.exists()
+    for path in (left / "part", left):
+        os.utime(path, (0, 0))
+    write_dataset(target, 10, 1)
+    assert os.listdir(tmp_path) == [name]  # noqa: PTH208
 
 
 def test_a_failure_leaves_no_work_folder(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -88,6 +89,21 @@ def test_a_published_folder_holds_one_whole_result(tmp_path: Path) -> None:
     assert [p.name for p in target.path.parent.iterdir()] == ["result"]
     with pytest.raises(LakeExistsError, match="holds a result"):
         target.check("lake", overwrite=False)
+
+
+@pytest.mark.parametrize("name", ["out", None])
+def test_what_a_killed_run_left_is_swept_a_day_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    target = ResultFolder(name and str(tmp_path / name))
+    killed = target.work_folder()
+    left = Path(killed.__enter__())
+    publish(target)
+    assert left.exists()
+    os.utime(left, (0, 0))
+    publish(target)
+    assert [p.name for p in tmp_path.iterdir()] == [n for n in [name] if n]
 
 
 def test_an_empty_folder_may_be_used_and_a_link_is_followed(tmp_path: Path) -> None:
