@@ -530,10 +530,10 @@ def test_a_claim_waits_for_a_decision_and_no_longer_than_it_has_patience(tmp_pat
             holder.commit(stage(holder, "quick", ["row"], kind="overwrite"))
 
     Lake(storage).claim("quick")
-    lake = Lake(storage, patience=Patience(clock=lambda: time, sleep=sleep))
-    assert lake.claim("next")[0] == 2
+    patience = Patience(clock=lambda: time, sleep=sleep)
+    assert Lake(storage, patience=patience).claim("next")[0] == 2
     assert waits == 5
-    assert Lake(storage, patience=lake._log._patience).claim("third")[0] == 3
+    assert Lake(storage, patience=patience).claim("third")[0] == 3
     assert time == pytest.approx(0.25 + 2.0, abs=0.06)
     assert isinstance(CommitLog(storage).decision("next"), Superseded)
 
