@@ -132,6 +132,8 @@ def python_value(scalar: pa.Scalar) -> Any:
 
     Such are dates beyond the year 9999, times in unknown zones, and texts that are not UTF-8.
     """
+    if isinstance(scalar, pa.DictionaryScalar):
+        scalar = scalar.value
     try:
         return scalar.as_py()
     except _NO_PYTHON_VALUE:

@@ -130,6 +130,7 @@ def test_encoded_texts_that_are_not_utf8_are_unparseable() -> None:
     encoded = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), names)
     (row,) = decode(batch(region_de_venta=encoded)).rejected.to_pylist()
     assert (row["position"], row["reasons"]) == (101, ["unparseable"])
+    assert json.loads(row["raw"])["region_de_venta"] == "Ni\ufffd"
 
 
 @pytest.mark.parametrize(
