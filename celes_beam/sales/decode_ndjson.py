@@ -28,7 +28,6 @@ from celes_beam.contract import (
     Rules,
 )
 from celes_beam.sales.json_lines import (
-    ASCII_ESCAPE,
     MAX_DEPTH,
     Keys,
     LineDecoder,
@@ -59,7 +58,7 @@ from celes_beam.sales.validate import accept_typed, judge_texts
 
 _AMOUNT = COLUMN_NAMES.index(AMOUNT)
 _PIECE_BYTES = 1 << 18
-# Escaped, any character may be a part of one.
+# Of an amount; escaped, any character may be a part of one.
 _SMALL_EXPONENT = re.compile(rb"[0-9.][eE]-[0-9]|\\u00[0-7]")
 
 
@@ -89,7 +88,7 @@ def decode_ndjson(
     accepted = _decode_typed(block, ends, keys, rules, notation)
     if accepted is not None:
         return all_accepted(accepted)
-    decoder = LineDecoder(mapping, notation, keys, has_escapes=_has_ascii_escape(block))
+    decoder = LineDecoder(mapping, notation, keys, has_escapes=len(_ascii_escapes(block)) > 0)
     lines = _decode_lines(block, ends, decoder)
     return _judge_lines(
         lines, block, ends, source=source, offset=offset, rules=rules, notation=notation
@@ -112,7 +111,7 @@ def _decode_typed(
         or has_long_line(block.data)
         or (has_pair(block.data, ord("a"), ord("N")) and block.has(b"NaN"))
         or (has_pair(block.data, ord("I"), ord("n")) and block.has(b"Inf"))
-        or _many_openings(block.data, ends)
+        or _many_openings(block.data, ends, at_least=1)
         or not is_utf8_text(block.data)
         or _has_small_exponent(block, ends, keys.columns[_AMOUNT])
     ):
@@ -181,26 +180,46 @@ def _type_of(value: bytes) -> pa.DataType | None:
     return pa.float64() if value[:1] in b"-0123456789" else None
 
 
-def _many_openings(data: Bytes, ends: Ints) -> list[int]:
-    """The lines with so many brackets that they may be nested deeper than allowed."""
+def _many_openings(data: Bytes, ends: Ints, at_least: int) -> list[int]:
+    """The lines with so many brackets that they may be nested deeper than allowed.
+
+    Each line is known to have ``at_least`` so many, which spares looking closer.
+    """
     # A bracket and a brace differ in the bit that is or-ed.
     pieces = (data[at : at + _PIECE_BYTES] for at in range(0, len(data), _PIECE_BYTES))
     count = sum(np.count_nonzero((piece | 0x20) == ord("{")) for piece in pieces)
-    if count < len(ends) + MAX_DEPTH:
+    if count <= at_least * (len(ends) - 1) + MAX_DEPTH:
         return []
     of_lines = np.searchsorted(np.flatnonzero((data | 0x20) == ord("{")), ends)
     return np.flatnonzero(np.diff(of_lines, prepend=0) > MAX_DEPTH).tolist()
 
 
-def _has_ascii_escape(block: Block) -> bool:
-    return block.has(b"\\") and block.has(ASCII_ESCAPE)
+def _ascii_escapes(block: Block) -> Ints:
+    """Where escapes of ASCII characters begin, such as ``\\u0065``; they may hide what is there."""
+    if not block.has(b"\\"):
+        return np.empty(0, np.int64)
+    data = block.data
+    at = np.flatnonzero(data == ord("\\"))
+    at = at[at + len("u0065") < len(data)]
+    for i, digit in enumerate(b"u00", 1):
+        at = at[data[at + i] == digit]
+    found: Ints = at[data[at + len("u006")] < ord("8")]
+    return found
+
+
+def _small_exponents(data: Bytes) -> Ints:
+    """Where negative exponents of numbers begin, in an amount or elsewhere."""
+    if not has_small_exponent(data):
+        return np.empty(0, np.int64)
+    at = np.flatnonzero(((data[:-1] | 0x20) == ord("e")) & (data[1:] == ord("-")))
+    before = data[np.maximum(at - 1, 0)]
+    found: Ints = at[((before >= ord("0")) & (before <= ord("9"))) | (before == ord("."))]
+    return found
 
 
 def _has_small_exponent(block: Block, ends: Ints, key: str) -> bool:
     """Say whether an amount has a negative exponent, which pyarrow misreads: 123456789012e-146."""
-    if not has_small_exponent(block.data) and not _has_ascii_escape(block):
-        return False
-    found = np.array([m.start() for m in _SMALL_EXPONENT.finditer(block.view)], np.int64)
+    found = np.concatenate([_small_exponents(block.data), _ascii_escapes(block)])
     for line in np.unique(np.searchsorted(ends, found, side="right")).tolist():
         try:
             amount = decode_object(_line(block.view, ends, line)).get(key, b"")
@@ -237,7 +256,11 @@ def _decode_lines(block: Block, ends: Ints, decoder: LineDecoder) -> _Lines:
     """Decode each line on its own."""
     lines = _Lines([], [], [])
     view = block.view
-    deep = {i for i in _many_openings(block.data, ends) if is_too_deep(bytes(_line(view, ends, i)))}
+    deep = {
+        i
+        for i in _many_openings(block.data, ends, at_least=0)
+        if is_too_deep(bytes(_line(view, ends, i)))
+    }
     start = 0
     for i, end in enumerate(ends.tolist()):
         line = bytes(view[start:end])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,6 @@ from celes_beam.sales.texts import Notation
 Row = tuple[str | None, ...]
 """The text of each contract column, in contract order; null where there is none."""
 
-ASCII_ESCAPE = b"\\u00"
-"""How the escapes begin that may stand for letters and digits, of a key or a number."""
 MAX_DEPTH = 100
 """Objects and lists may stand within one another this deep. JSON readers have limits that depend on
 where they run; with one of our own a line is the same everywhere."""
@@ -42,6 +40,7 @@ _ID, _DATE, _AMOUNT = (COLUMN_NAMES.index(c) for c in (ID, DATE, AMOUNT))
 _NAMES = (COLUMN_NAMES.index(CATEGORY), COLUMN_NAMES.index(REGION))
 _NUMBER_STARTS = frozenset("-0123456789")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_ESCAPED = re.compile(r'[\\"\x00-\x1f]')
 _MOST_OTHER_KEYS = 64
 
 
@@ -66,8 +65,8 @@ class Keys:
 def find_keys(line: bytes, mapping: Mapping[str, str] | None) -> Keys | None:
     """Find the key that an object has for each contract column.
 
-    ``None`` when it is no object, does not have exactly one key of its own for each, or has very
-    many others.
+    ``None`` when it is no object, does not have exactly one key of its own for each, has very many
+    others, or keys with characters that JSON escapes.
     """
     try:
         found = decode_object(line)
@@ -78,6 +77,9 @@ def find_keys(line: bytes, mapping: Mapping[str, str] | None) -> Keys | None:
     columns = [names[places[name]] for name in COLUMN_NAMES]
     others = {key: bytes(raw) for key, raw in found.items() if key not in columns}
     if len(others) > _MOST_OTHER_KEYS or are_spelled_otherwise(others, columns):
+        return None
+    # Decoders are made of keys that stand in the text as they are.
+    if any(_ESCAPED.search(key) for key in found):
         return None
     return Keys(columns, others, bytes(found[columns[_ID]]).startswith(b'"'))
 
@@ -109,7 +111,7 @@ class LineDecoder:
 
     ``keys`` are those that most objects are expected to have, as ``find_keys`` gives them; objects
     with other keys that match the headers wanted are read too, only slower. ``has_escapes`` says
-    that ``ASCII_ESCAPE`` stands somewhere in the objects.
+    that ASCII characters are escaped somewhere in the objects, perhaps those of a key.
     """
 
     def __init__(
@@ -164,13 +166,15 @@ class LineDecoder:
                     raise _NotARowError
                 marks[column] = _mark(key)
                 row[column] = self._text_of(bytes(raw), column)
-        if self._repeats(line, marks.values()):
+        if self._repeats(line, list(marks.values())):
             raise _NotARowError
         return tuple(row)
 
-    def _repeats(self, line: bytes, marks: Iterable[bytes]) -> bool:
+    def _repeats(self, line: bytes, marks: Sequence[bytes]) -> bool:
         """Say whether an object has the key of a column twice, which decoders do not tell."""
-        escaped = self._has_escapes and ASCII_ESCAPE in line
+        escaped = (self._has_escapes and b"\\u00" in line) or (
+            b"\\u" in line and not all(mark.isascii() for mark in marks)
+        )
         if not escaped and not any(line.count(mark) > 1 for mark in marks):
             return False
         # Numbers stay texts: Python refuses to read some that are very long.

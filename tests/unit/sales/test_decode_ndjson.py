@@ -261,6 +261,9 @@ TWICE = [
     GOOD[:-2] + b', "ID_CLIENTE": null}\n',
     GOOD[:-2] + b', "id_cliente": 1}\n',
     GOOD[:-2] + b', "id\\u005fcliente": 1}\n',
+    GOOD.replace(b"Norte", b"a\\u003ab\\u003a")[:-2] + b', "id\\u005fcliente": 1}\n',
+    '{"regi\u00f3n_de_venta": "Sur", "regi\\u00f3n_de_venta": "Sur", '.encode()
+    + GOOD[1:].replace(b', "region_de_venta": "Norte"', b""),
     GOOD[:-2] + ', "REGI\u00d3N_DE_VENTA": "Sur"}\n'.encode(),
 ]
 
@@ -274,6 +277,18 @@ def test_two_keys_for_one_column_are_malformed_whatever_stands_beside(
         found = {r["raw"] + b"\n": r["reasons"] for r in decode(data).rejected.to_pylist()}
         assert found.pop(twice) == ["malformed"]
         assert set(found) == ({other} if other == b"x\n" else set())
+
+
+@pytest.mark.parametrize("key", ['a"b', "a\\b", "a\nb", "\0", "", "ñ", "😀", "x" * 5000])
+def test_other_keys_may_be_anything(key: str) -> None:
+    data = line(**{key: 5})
+    assert decode(data * 2).accepted.num_rows == 2
+    assert decode(data * 2 + b"x\n" + data).accepted.num_rows == 3
+    mapping = {"id_cliente": key}
+    renamed = data.replace(b"id_cliente", b"other")
+    if key.strip():
+        assert decode(renamed * 2, mapping).accepted.column("id_cliente").to_pylist() == [5, 5]
+        assert decode(renamed + b"x\n", mapping).accepted.num_rows == 1
 
 
 def test_further_keys_may_come_and_go_and_change_their_types() -> None:
