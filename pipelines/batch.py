@@ -125,7 +125,7 @@ def _run(
 
     beam_flags = beam_options(beam_argv, our_flags)
     pipeline = new_pipeline(beam_flags)
-    files = list_inputs(options.inputs) if options.inputs else []
+    files = list_inputs(options.inputs, options.output) if options.inputs else []
     lake = Lake.open(options.output)
     decided = lake.prepare(
         run_id=options.run_id,
@@ -135,8 +135,7 @@ def _run(
     if decided is not None:
         return RunSummary(decided, options.output, 0.0, "already_committed")
     if options.if_exists == "append" and not options.reprocess:
-        seen = lake.seen_inputs()
-        files = [f for f in files if (f.path, f.size, f.version) not in seen]
+        files = lake.unread(files)
     config = options.config
     draft = draft_manifest(
         run_id=options.run_id,

@@ -98,6 +98,14 @@ class RunSummary:
             print_aggregates(console, shares, run.by_region, run.rows_accepted, run.total)
         if run.rows_rejected:
             self._print_rejected(console)
+        for barren in run.barren_inputs[:_INPUTS_SHOWN]:
+            console.print(
+                f"[bold]Nothing of {escape(barren.path)} was accepted[/]: see above why. It counts "
+                "as read; to read it again with other flags, add --reprocess.",
+                soft_wrap=True,
+            )
+        if len(run.barren_inputs) > _INPUTS_SHOWN:
+            console.print(f"So it is with {len(run.barren_inputs) - _INPUTS_SHOWN:,} more files.")
         console.print(f"\nLake: [bold]{escape(self.lake)}[/]  (run {run.run_id})", soft_wrap=True)
         lake = shlex.quote(self.lake)
         verify = f"celes-beam lake verify {lake}"

@@ -514,3 +514,45 @@ def test_a_run_that_is_told_to_stop_tidies_up(
     assert (process.returncode, out) == (code, "")
     assert err == f"pipelines.batch: {line}; it is safe to run it again\n"
     assert list(lake.glob("_staging/*")) == []
+
+
+def test_a_lake_is_never_its_own_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "a.csv", HEADER, GOOD)
+    lake = tmp_path / "lake"
+    flags = ["-i", str(tmp_path), "-o", str(lake), "-p", "none", *QUIET]
+    run(flags)
+
+    assert main([*flags, "--if_exists", "append"]) == 2
+    assert "lake" in capsys.readouterr().err
+    assert len(rows_of(lake)) == 1
+
+
+def test_a_file_that_grew_is_not_taken_in_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "a.csv", HEADER, GOOD)
+    again = ["-i", str(source), "-o", str(tmp_path / "lake"), "--if_exists", "append", *QUIET]
+    run(again)
+    write(source, HEADER, GOOD, GOOD)
+
+    assert main(again) == 2
+    assert "has changed since" in capsys.readouterr().err
+    (tmp_path / "link.csv").symlink_to(source)
+    assert main([again[0], str(tmp_path / "link.csv"), *again[2:]]) == 2
+    assert len(rows_of(tmp_path / "lake")) == 1
+    assert run([*again, "--reprocess"]).manifest.rows_read == 2
+
+
+def test_nothing_does_not_replace_a_lake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = write(tmp_path / "a.csv", HEADER, GOOD)
+    bad = write(tmp_path / "b.csv", HEADER, GOOD.replace("2024-05-03", "03/05/2024"))
+    empty = write(tmp_path / "c.csv", HEADER)
+    lake = ["-o", str(tmp_path / "lake"), *QUIET]
+    run(["-i", str(good), *lake])
+
+    assert main(["-i", str(bad), *lake, "-f"]) == 3
+    assert main(["-i", str(empty), *lake, "-f"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert len(rows_of(tmp_path / "lake")) == 1

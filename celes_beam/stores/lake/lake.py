@@ -153,17 +153,10 @@ class Lake:
         self.storage.delete_folder(staging)
         self.storage.remove_new_root()
 
-    def seen_inputs(self) -> set[tuple[str, int, str]]:
-        """The ledger: path, size and version of every input whose rows the lake has taken in.
-
-        An overwrite starts the ledger anew with its own inputs, so a run that overwrites must not
-        ask: it reads all its inputs.
-        """
-        return {i.key for m in _ledger(self.runs()) for i in m.inputs}
-
     def unread(self, inputs: Iterable[InputT]) -> list[InputT]:
         """Those of the inputs of an append that the ledger does not name, in their order.
 
+        The ledger is the inputs of all commits since the last overwrite, that one's included.
         Raises ``UsageError`` for one that has changed since the lake took rows of it in: these
         would be there twice.
         """

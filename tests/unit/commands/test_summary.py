@@ -11,6 +11,7 @@ from celes_beam.errors import ConfigError, StorageError
 from celes_beam.stores.lake.manifest import (
     CategoryTotal,
     DataFile,
+    InputRecord,
     Manifest,
     RegionMean,
     RejectedExample,
@@ -160,3 +161,17 @@ def test_long_tables_are_cut() -> None:
 def test_brackets_in_a_path_are_no_markup() -> None:
     for status in ("committed", "already_committed", "no_new_files"):
         assert "q[/w]" in shown(RunSummary(MANIFEST, "q[/w]", 1.0, status))
+
+
+def test_an_input_of_which_nothing_was_accepted_is_said_aloud() -> None:
+    inputs = tuple(
+        InputRecord(path=f"{n}.csv", size=1, version="1", rows_read=3, rows_accepted=n)
+        for n in (0, 1)
+    )
+    text = shown(
+        RunSummary(msgspec.structs.replace(MANIFEST, inputs=inputs), "lake", 1.0, "committed")
+    )
+
+    assert "Nothing of 0.csv was accepted" in text
+    assert "--reprocess" in text
+    assert "Nothing of 1.csv" not in text
