@@ -339,7 +339,11 @@ def test_a_lone_carriage_return_ends_no_record() -> None:
 
 def test_a_row_that_the_parser_loses_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     parse = decode_csv.__globals__["_parse"]
-    monkeypatch.setitem(decode_csv.__globals__, "_parse", lambda *given: parse(*given).slice(1))
+
+    def lossy(*given: Any, **named: Any) -> Any:
+        return parse(*given, **named).slice(1)
+
+    monkeypatch.setitem(decode_csv.__globals__, "_parse", lossy)
     with pytest.raises(IntegrityError, match="3 records were found, but pyarrow made 2 rows"):
         decode(GOOD * 3)
 
