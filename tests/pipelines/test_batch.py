@@ -158,21 +158,25 @@ def list_files(path: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("partition_by", ["none", "categoria_de_producto,mes", "fecha", "anio"])
-def test_any_partition_holds_the_same_rows(tmp_path: Path, partition_by: str) -> None:
+def test_any_partition_holds_the_same_rows(
+    tmp_path: Path, partition_by: str, runner: list[str]
+) -> None:
     plain, parted = tmp_path / "plain", tmp_path / "parted"
 
-    run(["-o", str(plain), "--rows", "3000", *QUIET])
-    run(["-o", str(parted), "--rows", "3000", "-p", partition_by, *QUIET])
+    run(["-o", str(plain), "--rows", "3000", *runner, *QUIET])
+    run(["-o", str(parted), "--rows", "3000", "-p", partition_by, *runner, *QUIET])
 
     assert rows_of(plain) == rows_of(parted)
     assert verify(Lake.open(str(parted))).problems == ()
 
 
-def test_append_reads_only_what_is_new(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_append_reads_only_what_is_new(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], runner: list[str]
+) -> None:
     landing, lake = tmp_path / "in", tmp_path / "lake"
     landing.mkdir()
     write(landing / "a.csv", HEADER, GOOD)
-    again = ["-i", str(landing), "-o", str(lake), "--if_exists", "append", *QUIET]
+    again = ["-i", str(landing), "-o", str(lake), "--if_exists", "append", *runner, *QUIET]
 
     first = run(again)
     write(landing / "b.csv", HEADER, GOOD, GOOD)
@@ -185,21 +189,21 @@ def test_append_reads_only_what_is_new(tmp_path: Path, capsys: pytest.CaptureFix
     assert len(rows_of(lake)) == 6
 
 
-def test_overwrite_replaces_and_error_refuses(tmp_path: Path) -> None:
+def test_overwrite_replaces_and_error_refuses(tmp_path: Path, runner: list[str]) -> None:
     lake = str(tmp_path / "lake")
-    run(["-o", lake, "--rows", "100", *QUIET])
+    run(["-o", lake, "--rows", "100", *runner, *QUIET])
 
     with pytest.raises(LakeExistsError, match="--if_exists append"):
-        run(["-o", lake, "--rows", "200", *QUIET])
-    run(["-o", lake, "--rows", "200", "-f", *QUIET])
+        run(["-o", lake, "--rows", "200", *runner, *QUIET])
+    run(["-o", lake, "--rows", "200", "-f", *runner, *QUIET])
 
     assert len(rows_of(Path(lake))) == 200
 
 
-def test_the_same_run_id_is_done_once(tmp_path: Path) -> None:
+def test_the_same_run_id_is_done_once(tmp_path: Path, runner: list[str]) -> None:
     lake = str(tmp_path / "lake")
-    first = run(["-o", lake, "--rows", "100", "--run_id", "night-1", *QUIET])
-    second = run(["-o", lake, "--rows", "100", "--run_id", "night-1", *QUIET])
+    first = run(["-o", lake, "--rows", "100", "--run_id", "night-1", *runner, *QUIET])
+    second = run(["-o", lake, "--rows", "100", "--run_id", "night-1", *runner, *QUIET])
 
     assert (first.status, second.status) == ("committed", "already_committed")
     assert second.manifest == first.manifest
@@ -222,7 +226,7 @@ def test_too_many_rejected_rows_commit_nothing(
     assert list(lake.glob("_staging/*")) == []
 
 
-def test_a_spanish_export_is_read(tmp_path: Path) -> None:
+def test_a_spanish_export_is_read(tmp_path: Path, runner: list[str]) -> None:
     source = write(
         tmp_path / "export.csv",
         "Id_Cliente;Fecha_de_transacción;Cantidad_de_venta;Categoría_de_producto;Región_de_venta\r",
@@ -232,7 +236,7 @@ def test_a_spanish_export_is_read(tmp_path: Path) -> None:
     )
     flags = "--csv_delimiter ; --csv_decimal , --csv_encoding latin-1 --date_format dd/mm/yyyy"
 
-    run(["-i", str(source), "-o", str(tmp_path / "lake"), *flags.split(), *QUIET])
+    run(["-i", str(source), "-o", str(tmp_path / "lake"), *flags.split(), *runner, *QUIET])
 
     first, second = rows_of(tmp_path / "lake")
     assert (first[AMOUNT], first[CATEGORY], first[REGION]) == (
@@ -243,29 +247,31 @@ def test_a_spanish_export_is_read(tmp_path: Path) -> None:
     assert f"{second['fecha_de_transaccion']:%Y-%m-%d}" == "2023-12-31"
 
 
-def test_an_empty_file_is_fine(tmp_path: Path) -> None:
+def test_an_empty_file_is_fine(tmp_path: Path, runner: list[str]) -> None:
     source = tmp_path / "empty.csv"
     source.write_bytes(b"")
 
-    summary = run(["-i", str(source), "-o", str(tmp_path / "lake"), *QUIET]).to_dict()
+    summary = run(["-i", str(source), "-o", str(tmp_path / "lake"), *runner, *QUIET]).to_dict()
 
     assert (summary["rows_read"], summary["files"], summary["total"]) == (0, 0, "0.00")
     assert not summary["by_category"]
     assert not summary["by_region"]
 
 
-def test_no_rows_can_be_generated_too(tmp_path: Path) -> None:
-    assert run(["-o", str(tmp_path / "lake"), "--rows", "0", *QUIET]).manifest.rows_read == 0
+def test_no_rows_can_be_generated_too(tmp_path: Path, runner: list[str]) -> None:
+    assert (
+        run(["-o", str(tmp_path / "lake"), "--rows", "0", *runner, *QUIET]).manifest.rows_read == 0
+    )
 
 
-def test_configured_categories_are_the_only_ones(tmp_path: Path) -> None:
+def test_configured_categories_are_the_only_ones(tmp_path: Path, runner: list[str]) -> None:
     source = write(tmp_path / "a.csv", HEADER, GOOD, GOOD.replace("Hogar", "Otra"))
     config = tmp_path / "c.toml"
     config.write_text('categories = ["Hogar"]\n')
 
-    free = run(["-i", str(source), "-o", str(tmp_path / "l1"), *QUIET]).manifest
+    free = run(["-i", str(source), "-o", str(tmp_path / "l1"), *runner, *QUIET]).manifest
     held = run(
-        ["-i", str(source), "-o", str(tmp_path / "l2"), "--config", str(config), *QUIET]
+        ["-i", str(source), "-o", str(tmp_path / "l2"), "--config", str(config), *runner, *QUIET]
     ).manifest
 
     assert free.rows_rejected == 0
@@ -378,13 +384,22 @@ def test_a_summary_that_cannot_be_written_is_told_before_the_work(
 
 
 def test_the_summary_is_shown_and_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], runner: list[str]
 ) -> None:
     source = write(tmp_path / "a.csv", HEADER, GOOD, "7,ayer,1,Hogar,Norte")
     out = tmp_path / "summary.json"
 
     code = main(
-        ["-i", str(source), "-o", str(tmp_path / "lake"), "--summary_json", str(out), *QUIET]
+        [
+            "-i",
+            str(source),
+            "-o",
+            str(tmp_path / "lake"),
+            "--summary_json",
+            str(out),
+            *runner,
+            *QUIET,
+        ]
     )
 
     shown = capsys.readouterr().out
