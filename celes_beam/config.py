@@ -268,7 +268,7 @@ def _shown(value: Any) -> str:
 def _explain(error: ValidationError, path: str | None) -> str:
     problems = []
     for item in error.errors(include_url=False):
-        name = _cut(".".join(str(part) for part in item["loc"]), _SHOWN_CHARACTERS)
+        name = _cut(".".join(_one_line(part) for part in item["loc"]), _SHOWN_CHARACTERS)
         if item["type"] == "extra_forbidden":
             known = ", ".join(Config.model_fields)
             problems.append(f"{name} is not a field of the configuration; the fields are {known}")
@@ -278,3 +278,8 @@ def _explain(error: ValidationError, path: str | None) -> str:
             expected = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             problems.append(f"{name}={_shown(item['input'])}: expected {_cut(expected)}")
     return ("; ".join(problems)) + (f" (flags and {path})" if path else "")
+
+
+def _one_line(key: str | int) -> str:
+    text = str(key)
+    return text if text.isprintable() else repr(text)

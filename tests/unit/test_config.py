@@ -8,7 +8,7 @@ from typing import Any
 import pydantic
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from celes_beam.config import DEFAULT_CATEGORIES, DEFAULT_REGIONS, Config, load_config
@@ -295,6 +295,7 @@ values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*Config.model_fields, "otra"]), values, max_size=3))
+@example({"category_weights": {"\n": None}})
 def test_whatever_is_given_is_accepted_or_told_on_one_line(given_values: dict[str, Any]) -> None:
     told = "fine"
     try:
