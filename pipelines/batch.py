@@ -4,6 +4,7 @@
       └─ shards ─ Reshuffle ─ Stage (read, check, split, write, sum: one fused step) ─ Commit
 
 Only descriptions cross an edge: shards on the way in, staged files and partial sums on the way out.
+A run in this process does without the Reshuffle, which has nothing to share out there.
 """
 
 from __future__ import annotations

@@ -86,7 +86,6 @@ def run(argv: Sequence[str] | None = None) -> DatasetSummary:
 def _run(
     options: DatasetOptions, beam_argv: Sequence[str], our_flags: Sequence[str], *, progress: str
 ) -> DatasetSummary:
-
     from celes_beam.commands.dataset_options import DatasetSummary  # noqa: PLC0415
     from celes_beam.stores.datasets.dataset import total_planted  # noqa: PLC0415
     from celes_beam.stores.datasets.dataset_target import read_report  # noqa: PLC0415

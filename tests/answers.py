@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from celes_beam.contract import AMOUNT, CATEGORY, COLUMN_NAMES, DATE, REGION, SCHEMA
-from celes_beam.sales.rejected import all_accepted
+from celes_beam.sales.outcomes import all_accepted
 from celes_beam.stores.lake.ingest import RejectedLimit, commit_staged, draft_manifest
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.parquet_writer import Layout

@@ -89,7 +89,10 @@ def decode_csv(
 def _decode_typed(
     block: Block, header: CsvHeader, rules: Rules, records: Records | None
 ) -> pa.RecordBatch | None:
-    """Parse a block into types; ``None`` when any row of it has to be looked at."""
+    """Parse a block into types; ``None`` when any row of it has to be looked at.
+
+    ``records`` are given when the block holds quotes: without, every line is a record.
+    """
     data = block.data
     if records is None:
         if has_long_line(data) or (block.has(b"\r") and has_lone_return(data)):
@@ -101,7 +104,7 @@ def _decode_typed(
         rows = len(records.ends)
     types = _guess_types(block, header)
     try:
-        table = _parse(_utf8(block.view, header), header, types, quotes=block.has(b'"'))
+        table = _parse(_utf8(block.view, header), header, types, quotes=records is not None)
         for name in (CATEGORY, REGION):
             for chunk in table.column(name).chunks:
                 chunk.dictionary.validate(full=True)

@@ -5,22 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from celes_beam.contract import REJECTED_SCHEMA, SCHEMA, Rules
+from celes_beam.contract import SCHEMA, Rules
 from celes_beam.sales.records import Ints
-from celes_beam.sales.rejected import Checked, malformed_batch
+from celes_beam.sales.rejected import NONE_REJECTED, Checked, malformed_batch
 
 _NO_ACCEPTED = pa.RecordBatch.from_pylist([], schema=SCHEMA)
-_NO_REJECTED = pa.RecordBatch.from_pylist([], schema=REJECTED_SCHEMA)
 
 
 def nothing_read() -> Checked:
     """No records."""
-    return Checked(0, _NO_ACCEPTED, _NO_REJECTED)
+    return Checked(0, _NO_ACCEPTED, NONE_REJECTED)
 
 
 def all_accepted(rows: pa.RecordBatch) -> Checked:
     """Rows (``contract.SCHEMA``) of which each was accepted."""
-    return Checked(rows.num_rows, rows, _NO_REJECTED)
+    return Checked(rows.num_rows, rows, NONE_REJECTED)
 
 
 def all_malformed(source: str, positions: Ints, raws: pa.Array, rules: Rules) -> Checked:

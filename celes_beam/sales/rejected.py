@@ -14,7 +14,7 @@ from celes_beam.contract import MAX_RAW_BYTES, REJECTED_SCHEMA, RULES_VERSION, R
 from celes_beam.errors import IntegrityError
 from celes_beam.sales.validate import Verdict
 
-_NONE_REJECTED = pa.RecordBatch.from_pylist([], schema=REJECTED_SCHEMA)
+NONE_REJECTED = pa.RecordBatch.from_pylist([], schema=REJECTED_SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,6 @@ class Checked:
             )
 
 
-def all_accepted(batch: pa.RecordBatch) -> Checked:
-    """Make the ``Checked`` of rows that were all accepted."""
-    return Checked(batch.num_rows, batch, _NONE_REJECTED)
-
-
 def checked(
     verdict: Verdict,
     source: str,
@@ -57,7 +52,7 @@ def checked(
     the rejected rows and returns their raw bytes (binary); it is not called when there are none.
     """
     if not len(verdict.rejected):
-        return Checked(verdict.rows, verdict.accepted, _NONE_REJECTED)
+        return Checked(verdict.rows, verdict.accepted, NONE_REJECTED)
     rejected = rejected_batch(
         source,
         positions[verdict.rejected],

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import apache_beam as beam
-from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from celes_beam.commands.progress import meter
 from celes_beam.config import Config
-from celes_beam.errors import ConfigError
 from celes_beam.sales.generate import Generator
 from celes_beam.stores.datasets.dataset import Format, Shard, ShardWritten, write_shard
 from celes_beam.stores.datasets.dataset_target import write_report
+from celes_beam.transforms.pool import check_threads, in_global_window, share_out
 
 
 @dataclass(eq=False)
@@ -34,8 +31,7 @@ class WriteShards(beam.PTransform):
     threads: int = 0
 
     def __post_init__(self) -> None:
-        if self.threads < 0:
-            raise ConfigError(f"threads={self.threads}: expected 0 (one a core) or more")
+        check_threads(self.threads)
 
     def expand(self, shards: beam.PCollection[Shard]) -> beam.PCollection[ShardWritten]:
         return shards | beam.ParDo(_WriteShardsFn(self))
@@ -61,11 +57,11 @@ class _WriteShardsFn(beam.DoFn):
         self._shards.append(shard)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        threads = min(self._threads or os.cpu_count() or 1, len(self._shards)) or 1
-        window = GlobalWindow()
-        with ThreadPoolExecutor(threads, thread_name_prefix="write") as pool:
-            for written in pool.map(self._write, self._shards):
-                yield WindowedValue(written, window.max_timestamp(), [window])
+        for written in share_out(self._shards, self._write_all, threads=self._threads):
+            yield from map(in_global_window, written)
+
+    def _write_all(self, shards: Iterator[Shard]) -> list[ShardWritten]:
+        return [self._write(shard) for shard in shards]
 
     def _write(self, shard: Shard) -> ShardWritten:
         progress = meter(self._run_id)

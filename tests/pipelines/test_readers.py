@@ -16,7 +16,7 @@ from celes_beam.config import Config
 from celes_beam.contract import AMOUNT, COLUMN_NAMES, REGION
 from celes_beam.sales.aggregate import amount, sum_batch
 from celes_beam.sales.generate import Generator
-from celes_beam.sales.rejected import all_accepted
+from celes_beam.sales.outcomes import all_accepted
 from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.lake.staging import StagingWriter
 from pipelines.batch import run

@@ -14,7 +14,8 @@ import pyarrow as pa
 from celes_beam.config import Config
 from celes_beam.contract import Rules
 from celes_beam.sales.generate import Generator
-from celes_beam.sales.rejected import Checked, all_accepted, checked
+from celes_beam.sales.outcomes import all_accepted
+from celes_beam.sales.rejected import Checked, checked
 from celes_beam.sales.validate import accept_typed, judge_typed
 from celes_beam.stores.inputs.files import InputFile
 from celes_beam.stores.inputs.ranges import FileRange, plan_ranges
@@ -86,7 +87,7 @@ class GeneratedSales:
             first = shard.first_row + offset
             columns = self._generator.columns(first, min(SLICE_ROWS, shard.rows - offset))
             accepted = accept_typed(columns, self.rules)
-            yield (all_accepted(accepted) if accepted is not None else self._judge(columns, first))
+            yield self._judge(columns, first) if accepted is None else all_accepted(accepted)
 
     def progress_of(self, shard: GeneratedShard) -> int:
         """Rows."""

@@ -46,10 +46,11 @@ from typing import Literal
 import msgspec
 
 from celes_beam.errors import IntegrityError, LakeConflictError, StorageError, UsageError
+from celes_beam.stores.inputs.refused import LAKE_MARK
 from celes_beam.stores.lake.manifest import Decision, Manifest, Superseded, decode, encode
 from celes_beam.stores.lake.storage import Storage
 
-COMMITS = "_commits"
+COMMITS = LAKE_MARK
 STAGING = "_staging"
 REJECTED = "_rejected"
 

@@ -133,7 +133,7 @@ class SalesFile:
                 self._open(schema)
             self._writer.write_table(table, row_group_size=table.num_rows)
         except OSError as error:
-            raise _write_failed(self._path, error) from error
+            raise write_failed(self._path, error) from error
         self._rows += table.num_rows
         for chunk in chunks:
             self._cents += int(chunk.cents.sum())
@@ -148,7 +148,7 @@ class SalesFile:
             size, checksum = seal(self._path)
         except OSError as error:
             self.abandon()
-            raise _write_failed(self._path, error) from error
+            raise write_failed(self._path, error) from error
         return DataFile(
             path=self._name,
             staged=self._name + STAGED,
@@ -189,7 +189,8 @@ def _iso(micros: int) -> str:
     return (EPOCH + timedelta(microseconds=micros)).isoformat()
 
 
-def _write_failed(path: Path, error: OSError) -> StorageError:
+def write_failed(path: Path, error: OSError) -> StorageError:
+    """The error that names a staged file the disk refused, and the remedy."""
     return StorageError(
         f"{path} could not be written: {error.strerror or error}; nothing was committed, "
         "free some room or choose another --output, and run again"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from celes_beam.contract import REASONS, REJECTED_SCHEMA
-from celes_beam.errors import StorageError
 from celes_beam.stores.lake.manifest import REJECTED_FILE, STAGED, RejectedExample, RejectedFile
-from celes_beam.stores.lake.parquet_writer import seal
+from celes_beam.stores.lake.parquet_writer import seal, write_failed
 
 EXAMPLES_PER_REASON = 3
 STAGED_FOLDER = "_rejected"
@@ -113,7 +113,7 @@ class RejectsWriter:
                 )
             self._writer.write_batch(batch)
         except OSError as error:
-            raise StorageError(f"{self._path} could not be written: {error}") from error
+            raise write_failed(self._path, error) from error
         self._rows += batch.num_rows
         if self._rows >= ROWS_PER_FILE:
             self._finish()
@@ -127,7 +127,9 @@ class RejectsWriter:
     def abandon(self) -> None:
         """Let go of an unfinished file; staging is swept later."""
         if self._writer is not None:
-            self._writer.close()
+            # A footer on a disk that just refused cannot be written either.
+            with suppress(OSError, ValueError):
+                self._writer.close()
             self._writer = None
 
     def _finish(self) -> None:
@@ -135,7 +137,7 @@ class RejectsWriter:
             self._writer.close()
             size, checksum = seal(self._path)
         except OSError as error:
-            raise StorageError(f"{self._path} could not be written: {error}") from error
+            raise write_failed(self._path, error) from error
         self._finished.append(
             RejectedFile(
                 path=self._path.name.removesuffix(STAGED),

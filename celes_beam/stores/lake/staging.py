@@ -84,7 +84,7 @@ class StagingWriter:
         self._accepted = PartitionedWriter(folder, layout)
         self._rejected = RejectsWriter(folder)
         self._rows_read = 0
-        self._rejections: list[Rejections] = []
+        self._rejections = Rejections()
         self._sums = Sums()
         self._by_source: dict[str, tuple[int, int]] = {}
 
@@ -99,9 +99,7 @@ class StagingWriter:
             self._sums = self._sums + sum_batch(checked.accepted)
         if checked.rejected.num_rows:
             self._rejected.write(checked.rejected)
-            self._rejections = [
-                merge_rejections([*self._rejections, count_rejections(checked.rejected)])
-            ]
+            self._rejections = self._rejections + count_rejections(checked.rejected)
 
     def close(self) -> Staged:
         """Finish all files and describe what was staged."""
@@ -109,7 +107,7 @@ class StagingWriter:
             rows_read=self._rows_read,
             files=tuple(self._accepted.close()),
             rejected_files=tuple(self._rejected.close()),
-            rejections=merge_rejections(self._rejections),
+            rejections=self._rejections,
             sums=self._sums,
             by_source=self._by_source,
         )

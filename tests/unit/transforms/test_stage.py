@@ -10,7 +10,8 @@ import pytest
 
 from celes_beam.commands.progress import meter
 from celes_beam.errors import ConfigError, InputError
-from celes_beam.sales.rejected import Checked, all_accepted
+from celes_beam.sales.outcomes import all_accepted
+from celes_beam.sales.rejected import Checked
 from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.lake.staging import Staged
 from celes_beam.transforms.stage import StageSales, _StageFn

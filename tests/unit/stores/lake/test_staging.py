@@ -7,7 +7,8 @@ import pytest
 from celes_beam.contract import AMOUNT
 from celes_beam.errors import IntegrityError
 from celes_beam.sales.aggregate import Share
-from celes_beam.sales.rejected import Checked, all_accepted, rejected_batch
+from celes_beam.sales.outcomes import all_accepted
+from celes_beam.sales.rejected import Checked, rejected_batch
 from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.lake.staging import Staged, StagingWriter, merge_staged
 from tests.sales import RULES, sales_batch
