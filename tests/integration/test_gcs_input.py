@@ -198,8 +198,8 @@ def test_a_server_that_fails_is_a_storage_error(
         raise exceptions.Forbidden("not yours")
 
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", server)
-    client = gcs_files._client()
-    monkeypatch.setattr(gcs_files, "_client", lambda: client)
+    client = gcs_files.storage_client()
+    monkeypatch.setattr(gcs_files, "storage_client", lambda: client)
     monkeypatch.setattr(client, "list_blobs", fail)
     with pytest.raises(StorageError, match="Cloud Storage failed: 500 on fire"):
         list_inputs(["gs://bucket/a.csv"])

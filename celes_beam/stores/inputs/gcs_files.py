@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import re
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from celes_beam.errors import InputError, StorageError
+from celes_beam.stores.cloud.clients import arrow_filesystem, storage_client
 from celes_beam.stores.inputs.globs import MAGIC, glob_pattern
 from celes_beam.stores.inputs.names import format_of_name
 
 GCS_SCHEME = "gs://"
-_RETRY_LIMIT = timedelta(seconds=60)
 _NOT_HIDDEN = re.compile(r"(?:/?[^/._][^/]*)*")
 
 
@@ -51,7 +47,7 @@ def _list_objects(pattern: str, bucket: str, prefix: str) -> Iterator[tuple[str,
     from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
 
     try:
-        for blob in _client().list_blobs(
+        for blob in storage_client().list_blobs(
             bucket, prefix=prefix, fields="items(name,size,generation),nextPageToken"
         ):
             if not blob.name.endswith("/"):
@@ -72,34 +68,6 @@ def _list_objects(pattern: str, bucket: str, prefix: str) -> Iterator[tuple[str,
         raise StorageError(f"--input {pattern}: Cloud Storage failed: {error}") from error
 
 
-def _client() -> Any:
-    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
-    from google.cloud import storage  # type: ignore[import-untyped] # noqa: PLC0415
-
-    if os.environ.get("STORAGE_EMULATOR_HOST"):
-        anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
-        return storage.Client(project="none", credentials=anonymous)
-    return storage.Client()
-
-
 def open_gcs(url: str) -> Any:
     """Open an object as a ``pyarrow.NativeFile`` for reading at any place."""
-    return _filesystem(os.environ.get("STORAGE_EMULATOR_HOST")).open_input_file(
-        url.removeprefix(GCS_SCHEME)
-    )
-
-
-@functools.lru_cache(maxsize=4)
-def _filesystem(emulator: str | None) -> Any:
-    # Not part of every build of pyarrow.
-    from pyarrow.fs import GcsFileSystem  # noqa: PLC0415
-
-    if emulator:
-        place = urlsplit(emulator if "://" in emulator else f"http://{emulator}")
-        return GcsFileSystem(
-            anonymous=True,
-            scheme=place.scheme,
-            endpoint_override=place.netloc,
-            retry_time_limit=_RETRY_LIMIT,
-        )
-    return GcsFileSystem(retry_time_limit=_RETRY_LIMIT)
+    return arrow_filesystem().open_input_file(url.removeprefix(GCS_SCHEME))

@@ -1,0 +1,77 @@
+"""Clients of Cloud Storage and BigQuery, for Google or for the local stand-ins.
+
+A stand-in is named by the variable that Google's own libraries know: STORAGE_EMULATOR_HOST,
+BIGQUERY_EMULATOR_HOST. It takes no credentials, so none are looked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+STORAGE_EMULATOR = "STORAGE_EMULATOR_HOST"
+BIGQUERY_EMULATOR = "BIGQUERY_EMULATOR_HOST"
+LOCAL_PROJECT = "celes-dev"
+"""The project of local stand-ins, which hold whatever they are asked for."""
+_RETRY_LIMIT = timedelta(seconds=60)
+
+
+def storage_client(project: str | None = None) -> Any:
+    """The ``google.cloud.storage.Client`` of a project (of the credentials' one without it).
+
+    Raises ``google.auth.exceptions.DefaultCredentialsError``; see ``failures.cloud_errors``.
+    """
+    return _storage_client(project, os.environ.get(STORAGE_EMULATOR))
+
+
+def bigquery_client(project: str, location: str | None = None) -> Any:
+    """The ``google.cloud.bigquery.Client`` that runs jobs in ``project`` and ``location``."""
+    return _bigquery_client(project, location, os.environ.get(BIGQUERY_EMULATOR))
+
+
+def arrow_filesystem() -> Any:
+    """The ``pyarrow.fs.GcsFileSystem`` that reads objects at any place; it has no version check."""
+    return _arrow_filesystem(os.environ.get(STORAGE_EMULATOR))
+
+
+# One client keeps its connections, and is safe to use from several threads; they are slow to make.
+@functools.lru_cache(maxsize=8)
+def _storage_client(project: str | None, emulator: str | None) -> Any:
+    # Slow to import, and needed for gs:// alone.
+    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
+    from google.cloud import storage  # noqa: PLC0415
+
+    if emulator:
+        anonymous = AnonymousCredentials()
+        return storage.Client(project=project or LOCAL_PROJECT, credentials=anonymous)
+    return storage.Client(project=project)
+
+
+@functools.lru_cache(maxsize=8)
+def _bigquery_client(project: str, location: str | None, emulator: str | None) -> Any:
+    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
+    from google.cloud import bigquery  # noqa: PLC0415
+
+    if emulator:
+        anonymous = AnonymousCredentials()
+        return bigquery.Client(project=project, location=location, credentials=anonymous)
+    return bigquery.Client(project=project, location=location)
+
+
+@functools.lru_cache(maxsize=8)
+def _arrow_filesystem(emulator: str | None) -> Any:
+    # Not part of every build of pyarrow.
+    from pyarrow.fs import GcsFileSystem  # noqa: PLC0415
+
+    if emulator:
+        place = urlsplit(emulator if "://" in emulator else f"http://{emulator}")
+        return GcsFileSystem(
+            anonymous=True,
+            scheme=place.scheme,
+            endpoint_override=place.netloc,
+            retry_time_limit=_RETRY_LIMIT,
+        )
+    return GcsFileSystem(retry_time_limit=_RETRY_LIMIT)
