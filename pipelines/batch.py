@@ -63,7 +63,7 @@ def build(
     from celes_beam.transforms.commit import CommitLake  # noqa: PLC0415
     from celes_beam.transforms.stage import StageSales  # noqa: PLC0415
 
-    folder = str(lake.storage.local_path(draft.staging))
+    area = lake.storage.staging_area(draft.staging)
     source: GeneratedSales | SalesFiles
     if options.generates:
         source = GeneratedSales(options.config, options.rules)
@@ -79,7 +79,7 @@ def build(
         shards = shards | "Reshuffle" >> beam.Reshuffle()
     return (
         shards
-        | "Stage" >> StageSales(source, folder, options.layout, options.run_id, threads)
+        | "Stage" >> StageSales(source, area, options.layout, options.run_id, threads)
         | "Commit" >> CommitLake(lake.storage.root, draft, options.limit, options.reprocess)
     )
 

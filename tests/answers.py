@@ -47,7 +47,7 @@ def commit_rows(
             partition_by=partition_by,
             rules=RULES,
         )
-        writer = StagingWriter(lake.storage.local_path(draft.staging), Layout(partition_by))
+        writer = StagingWriter(lake.storage.staging_area(draft.staging), Layout(partition_by))
         writer.write(all_accepted(batch_of(rows)))
         commit_staged(lake, draft, writer.close(), limit=RejectedLimit())
     return lake

@@ -10,10 +10,10 @@ import apache_beam as beam
 from apache_beam.utils.windowed_value import WindowedValue
 
 from celes_beam.commands.progress import meter
-from celes_beam.errors import ConfigError
 from celes_beam.stores.inputs.sources import Source
 from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.lake.staging import Staged, StagingWriter, merge_staged
+from celes_beam.stores.lake.staging_area import StagingArea
 from celes_beam.transforms import metrics
 from celes_beam.transforms.pool import check_threads, in_global_window, share_out
 
@@ -22,24 +22,22 @@ from celes_beam.transforms.pool import check_threads, in_global_window, share_ou
 class StageSales(beam.PTransform):
     """PCollection of shards -> PCollection of ``Staged``, the descriptions of what they became.
 
-    ``folder`` is this attempt's staging folder. ``threads`` share the shards of a bundle: Arrow
+    ``area`` takes the files of this attempt. ``threads`` share the shards of a bundle: Arrow
     and numpy release the GIL, which beats more worker processes below some 50 million rows.
     """
 
     source: Source[Any]
-    folder: str
+    area: StagingArea
     layout: Layout
     run_id: str
     threads: int = 0
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
-        if not self.folder:
-            raise ConfigError("folder='': expected the staging folder of the run")
 
     def expand(self, shards: beam.PCollection[Any]) -> beam.PCollection[Staged]:
         return shards | beam.ParDo(
-            _StageFn(self.source, self.folder, self.layout, self.run_id, self.threads)
+            _StageFn(self.source, self.area, self.layout, self.run_id, self.threads)
         )
 
 
@@ -51,10 +49,10 @@ class _StageFn(beam.DoFn):
     """
 
     def __init__(
-        self, source: Source[Any], folder: str, layout: Layout, run_id: str, threads: int
+        self, source: Source[Any], area: StagingArea, layout: Layout, run_id: str, threads: int
     ) -> None:
         self._source = source
-        self._folder = folder
+        self._area = area
         self._layout = layout
         self._run_id = run_id
         self._threads = threads
@@ -76,7 +74,7 @@ class _StageFn(beam.DoFn):
         yield in_global_window(staged)
 
     def _work(self, shards: Iterator[Any]) -> Staged:
-        writer = StagingWriter(self._folder, self._layout)
+        writer = StagingWriter(self._area, self._layout)
         progress = meter(self._run_id)
         try:
             for shard in shards:

@@ -19,6 +19,7 @@ from celes_beam.sales.generate import Generator
 from celes_beam.sales.outcomes import all_accepted
 from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.lake.staging import StagingWriter
+from celes_beam.stores.lake.staging_area import LocalStagingArea
 from pipelines.batch import run
 from tests.sales import sales_batch
 
@@ -63,7 +64,7 @@ def test_readers_find_every_row_and_cent(tmp_path: Path, read: Callable[[Path], 
     run(["-o", str(lake), "--rows", "100", *QUIET])
     run(["-o", str(lake), "--rows", str(ROWS), "-f", *QUIET])
     run(["-i", str(source), "-o", str(lake), "--if_exists", "append", *QUIET])
-    writer = StagingWriter(str(lake / "_staging" / "night" / "x"), Layout())
+    writer = StagingWriter(LocalStagingArea(str(lake / "_staging" / "night" / "x")), Layout())
     writer.write(all_accepted(sales_batch([("Hogar", "Norte", 1)])))
     writer.close()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import BinaryIO
 
 import google_crc32c
@@ -74,6 +75,12 @@ def checksum(file: BinaryIO) -> tuple[int, str]:
         crc.update(block)
         size += len(block)
     return size, base64.b64encode(crc.digest()).decode("ascii")
+
+
+def measure_file(path: Path) -> tuple[int, str]:
+    """Bytes and CRC32C of a file of this machine."""
+    with path.open("rb") as file:
+        return checksum(file)
 
 
 def check_bytes(file: BinaryIO, name: str, *, size: int, crc32c: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from celes_beam.contract import AMOUNT, CATEGORY, COLUMN_NAMES, DATE, EPOCH, ID, REGION
-from celes_beam.errors import StorageError
 from celes_beam.sales.aggregate import amount
 from celes_beam.sales.columns import Codes, Ints, small_decimal_array, timestamp_array
 from celes_beam.sales.partition import hive_path
 from celes_beam.stores.lake.manifest import STAGED, DataFile
-from celes_beam.stores.lake.measure import checksum
+from celes_beam.stores.lake.measure import measure_file
+from celes_beam.stores.lake.staging_area import StagingArea, write_failed
 
 _MICROS_PER_DAY = 86_400_000_000
 
@@ -83,20 +82,21 @@ def parquet_settings(columns: Sequence[str], *, days_only: bool) -> dict[str, An
 
 
 class SalesFile:
-    """A Parquet file being written under ``<folder>/<partition path>/``.
+    """A Parquet file being written under ``<partition path>/`` of a staging area.
 
     Raises ``StorageError`` naming the file when the disk refuses.
     """
 
     def __init__(
-        self, folder: Path, layout: Layout, partition: dict[str, str], first: Rows
+        self, area: StagingArea, layout: Layout, partition: dict[str, str], first: Rows
     ) -> None:
+        self._area = area
         self._partition = partition
         self._columns = layout.file_columns
         name = f"part-{uuid.uuid4().hex}.parquet"
         where = hive_path(partition)
         self._name = f"{where}/{name}" if where else name
-        self._path = folder / (self._name + STAGED)
+        self._path = Path(self._name + STAGED)
         self._days_only = not np.any(first.micros % _MICROS_PER_DAY)
         self._writer: Any = None
         self._rows = 0
@@ -133,7 +133,7 @@ class SalesFile:
                 self._open(schema)
             self._writer.write_table(table, row_group_size=table.num_rows)
         except OSError as error:
-            raise write_failed(self._path, error) from error
+            raise write_failed(self._path, error, self._area.remedy) from error
         self._rows += table.num_rows
         for chunk in chunks:
             self._cents += int(chunk.cents.sum())
@@ -141,14 +141,14 @@ class SalesFile:
             self._last = max(self._last, int(chunk.micros.max()))
 
     def finish(self) -> DataFile:
-        """Close the file, make it durable, and describe it."""
+        """Close the file and describe it; it is still to be delivered."""
         try:
             self._writer.close()
             self._sink.close()
-            size, checksum = seal(self._path)
+            size, checksum = measure_file(self._path)
         except OSError as error:
             self.abandon()
-            raise write_failed(self._path, error) from error
+            raise write_failed(self._path, error, self._area.remedy) from error
         return DataFile(
             path=self._name,
             staged=self._name + STAGED,
@@ -169,29 +169,14 @@ class SalesFile:
                 self._writer.close()
             self._writer.is_open = False
             self._sink.close()
+        self._area.abandon(self._name + STAGED)
 
     def _open(self, schema: pa.Schema) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = self._area.path(self._name + STAGED)
         self._sink = pa.OSFile(str(self._path), "wb")
         settings = parquet_settings(self._columns, days_only=self._days_only)
         self._writer = pq.ParquetWriter(self._sink, schema, **settings)
 
 
-def seal(path: Path) -> tuple[int, str]:
-    """Flush a finished file to the disk; return its bytes and checksum."""
-    with path.open("rb") as file:
-        measured = checksum(file)
-        os.fsync(file.fileno())
-    return measured
-
-
 def _iso(micros: int) -> str:
     return (EPOCH + timedelta(microseconds=micros)).isoformat()
-
-
-def write_failed(path: Path, error: OSError) -> StorageError:
-    """The error that names a staged file the disk refused, and the remedy."""
-    return StorageError(
-        f"{path} could not be written: {error.strerror or error}; nothing was committed, "
-        "free some room or choose another --output, and run again"
-    )

@@ -6,7 +6,6 @@ import resource
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from celes_beam.sales.columns import Codes, Ints, cents, ids, micros, text_codes
 from celes_beam.sales.partition import MAX_PARTITIONS, partition_keys
 from celes_beam.stores.lake.manifest import DataFile
 from celes_beam.stores.lake.parquet_writer import Layout, Rows, SalesFile
+from celes_beam.stores.lake.staging_area import Deliveries, StagingArea
 
 ROW_GROUP_ROWS = 131_072
 """A partition with this many rows waiting is written as a row group at once."""
@@ -62,14 +62,17 @@ class _TextCodes:
 
 
 class PartitionedWriter:
-    """Writes batches of accepted sales under ``folder``, one row group of one partition at a time.
+    """Writes batches of accepted sales to an area, one row group of one partition at a time.
 
     Not thread-safe: each thread has its own. A file counts only once ``close`` has described it.
     Raises ``StorageError`` when the disk refuses, and ``ConfigError`` for too many partitions.
     """
 
-    def __init__(self, folder: str, layout: Layout, *, max_open_files: int | None = None) -> None:
-        self._folder = Path(folder)
+    def __init__(
+        self, area: StagingArea, layout: Layout, *, max_open_files: int | None = None
+    ) -> None:
+        self._area = area
+        self._deliveries = Deliveries(area)
         self._layout = layout
         self._max_open_files = max_open_files or _affordable_open_files()
         self._categories = _TextCodes()
@@ -104,12 +107,13 @@ class PartitionedWriter:
             self._write_row_group(max(self._waiting, key=lambda key: self._waiting[key].rows))
 
     def close(self) -> list[DataFile]:
-        """Write what waits, finish every file, and describe them all."""
+        """Write what waits, finish and deliver every file, and describe them all."""
         for key, waiting in self._waiting.items():
             if waiting.rows:
                 self._write_row_group(key)
         while self._open:
             self._finish(next(iter(self._open)))
+        self._deliveries.finish()
         return self._finished
 
     def abandon(self) -> None:
@@ -118,6 +122,7 @@ class PartitionedWriter:
             file.abandon()
         self._open.clear()
         self._waiting.clear()
+        self._deliveries.abandon()
 
     def _wait(self, partition: dict[str, str], rows: Rows) -> None:
         key = tuple(partition.values())
@@ -141,7 +146,7 @@ class PartitionedWriter:
         if file is None:
             if len(self._open) >= self._max_open_files:
                 self._finish(next(iter(self._open)))
-            file = SalesFile(self._folder, self._layout, waiting.partition, waiting.chunks[0])
+            file = SalesFile(self._area, self._layout, waiting.partition, waiting.chunks[0])
             self._open[key] = file
         self._open.move_to_end(key)
         file.write_row_group(waiting.chunks, self._categories.array, self._regions.array)
@@ -151,7 +156,10 @@ class PartitionedWriter:
             self._finish(key)
 
     def _finish(self, key: tuple[str, ...]) -> None:
-        self._finished.append(self._open.pop(key).finish())
+        file = self._open[key].finish()
+        del self._open[key]
+        self._deliveries.add(file.staged, size=file.bytes, crc32c=file.crc32c)
+        self._finished.append(file)
 
 
 def _group(codes: npt.NDArray[np.unsignedinteger]) -> Iterator[tuple[int, Ints]]:

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from celes_beam.contract import REASONS, REJECTED_SCHEMA
 from celes_beam.stores.lake.manifest import REJECTED_FILE, STAGED, RejectedExample, RejectedFile
-from celes_beam.stores.lake.parquet_writer import seal, write_failed
+from celes_beam.stores.lake.measure import measure_file
+from celes_beam.stores.lake.staging_area import StagingArea, write_failed
 
 EXAMPLES_PER_REASON = 3
 STAGED_FOLDER = "_rejected"
@@ -87,13 +88,14 @@ def _example(reason: str, row: dict[str, object]) -> RejectedExample:
 
 
 class RejectsWriter:
-    """Writes batches of rejected rows under ``folder/_rejected``; makes no file without need.
+    """Writes batches of rejected rows under ``_rejected`` of an area; no file without need.
 
     Raises ``StorageError`` naming the file when the disk refuses.
     """
 
-    def __init__(self, folder: str) -> None:
-        self._folder = Path(folder)
+    def __init__(self, area: StagingArea) -> None:
+        self._area = area
+        self._name = ""
         self._path = Path()
         self._writer: Any = None
         self._rows = 0
@@ -106,14 +108,14 @@ class RejectsWriter:
         try:
             if self._writer is None:
                 name = f"part-{uuid.uuid4().hex}{REJECTED_FILE}"
-                self._path = self._folder / STAGED_FOLDER / (name + STAGED)
-                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._name = f"{STAGED_FOLDER}/{name}{STAGED}"
+                self._path = self._area.path(self._name)
                 self._writer = pq.ParquetWriter(
                     str(self._path), REJECTED_SCHEMA, compression="zstd", compression_level=1
                 )
             self._writer.write_batch(batch)
         except OSError as error:
-            raise write_failed(self._path, error) from error
+            raise write_failed(self._path, error, self._area.remedy) from error
         self._rows += batch.num_rows
         if self._rows >= ROWS_PER_FILE:
             self._finish()
@@ -131,17 +133,19 @@ class RejectsWriter:
             with suppress(OSError, ValueError):
                 self._writer.close()
             self._writer = None
+            self._area.abandon(self._name)
 
     def _finish(self) -> None:
         try:
             self._writer.close()
-            size, checksum = seal(self._path)
+            size, checksum = measure_file(self._path)
         except OSError as error:
-            raise write_failed(self._path, error) from error
+            raise write_failed(self._path, error, self._area.remedy) from error
+        self._area.deliver(self._name, size=size, crc32c=checksum)
         self._finished.append(
             RejectedFile(
-                path=self._path.name.removesuffix(STAGED),
-                staged=f"{STAGED_FOLDER}/{self._path.name}",
+                path=self._name.removeprefix(f"{STAGED_FOLDER}/").removesuffix(STAGED),
+                staged=self._name,
                 rows=self._rows,
                 bytes=size,
                 crc32c=checksum,

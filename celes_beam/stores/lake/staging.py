@@ -17,6 +17,7 @@ from celes_beam.stores.lake.rejects import (
     count_rejections,
     merge_rejections,
 )
+from celes_beam.stores.lake.staging_area import StagingArea
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,9 @@ class StagingWriter:
     Not thread-safe: each thread has its own.
     """
 
-    def __init__(self, folder: str, layout: Layout) -> None:
-        self._accepted = PartitionedWriter(folder, layout)
-        self._rejected = RejectsWriter(folder)
+    def __init__(self, area: StagingArea, layout: Layout) -> None:
+        self._accepted = PartitionedWriter(area, layout)
+        self._rejected = RejectsWriter(area)
         self._rows_read = 0
         self._rejections = Rejections()
         self._sums = Sums()
@@ -102,7 +103,7 @@ class StagingWriter:
             self._rejections = self._rejections + count_rejections(checked.rejected)
 
     def close(self) -> Staged:
-        """Finish all files and describe what was staged."""
+        """Finish and deliver all files, and describe what was staged."""
         return Staged(
             rows_read=self._rows_read,
             files=tuple(self._accepted.close()),

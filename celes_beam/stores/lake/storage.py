@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from celes_beam.errors import IntegrityError, StorageError, UsageError
+from celes_beam.stores.lake.staging_area import LocalStagingArea, StagingArea
 
 _ATTEMPTS = 100
 """Another process may delete an empty folder just when we want to use it: it is made again."""
@@ -98,6 +99,19 @@ class Storage(Protocol):
         """The path of a name on this machine. Raises ``UsageError`` where there is none."""
         ...
 
+    def staging_area(self, folder: str) -> StagingArea:
+        """Where the writers of an attempt leave their files, which end up in ``folder``."""
+        ...
+
+    def uri(self, name: str) -> str:
+        """The whole path or URI of a name, for messages and for other programs."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """How many operations are worth doing at once; 1 where none waits for a network."""
+        ...
+
 
 def open_storage(root: str) -> Storage:
     """Open the folder of a lake, which need not be there yet.
@@ -138,6 +152,19 @@ class LocalStorage:
     def local_path(self, name: str) -> str:
         """The absolute path of a name."""
         return str(self._path(name))
+
+    def staging_area(self, folder: str) -> LocalStagingArea:
+        """The folder itself: files are written where they rest."""
+        return LocalStagingArea(str(self._path(folder)))
+
+    def uri(self, name: str) -> str:
+        """The path of a name, as the root was given."""
+        return str(Path(self.root) / name)
+
+    @property
+    def at_once(self) -> int:
+        """One: a disk does not get faster by being asked twice."""
+        return 1
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Create ``name`` whole and durable; False when it is already there."""

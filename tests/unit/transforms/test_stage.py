@@ -14,6 +14,7 @@ from celes_beam.sales.outcomes import all_accepted
 from celes_beam.sales.rejected import Checked
 from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.lake.staging import Staged
+from celes_beam.stores.lake.staging_area import LocalStagingArea
 from celes_beam.transforms.stage import StageSales, _StageFn
 from tests.sales import sales_batch
 
@@ -40,7 +41,7 @@ class Numbered:
 
 
 def stage(folder: Path, source: Numbered, shards: range, *, threads: int, run_id: str) -> Staged:
-    fn = _StageFn(source, str(folder), Layout(), run_id, threads)
+    fn = _StageFn(source, LocalStagingArea(str(folder)), Layout(), run_id, threads)
     fn.start_bundle()
     for shard in shards:
         fn.process(shard)
@@ -80,6 +81,4 @@ def test_a_broken_shard_stops_all_threads(tmp_path: Path, threads: int) -> None:
 
 def test_arguments_are_checked_when_it_is_built() -> None:
     with pytest.raises(ConfigError, match="threads=-1"):
-        StageSales(Numbered(), "folder", Layout(), "run", threads=-1)
-    with pytest.raises(ConfigError, match="folder=''"):
-        StageSales(Numbered(), "", Layout(), "run")
+        StageSales(Numbered(), LocalStagingArea("folder"), Layout(), "run", threads=-1)

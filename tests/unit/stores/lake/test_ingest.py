@@ -23,7 +23,7 @@ NO_LIMIT = RejectedLimit(share=1.0)
 
 def stage(lake: Lake, run_id: str, accepted: int, rejected: int) -> tuple[Manifest, Staged]:
     staging = lake.staging(run_id)
-    writer = StagingWriter(lake.storage.local_path(staging), Layout())
+    writer = StagingWriter(lake.storage.staging_area(staging), Layout())
     writer.write(checked(accepted, rejected))
     draft = draft_manifest(
         run_id=run_id,
@@ -51,7 +51,7 @@ def test_a_commit_holds_counts_sums_and_files(tmp_path: Path) -> None:
 def test_an_input_of_which_nothing_was_accepted_is_told(tmp_path: Path) -> None:
     lake = Lake.open(str(tmp_path))
     staging = lake.staging("r1")
-    writer = StagingWriter(lake.storage.local_path(staging), Layout())
+    writer = StagingWriter(lake.storage.staging_area(staging), Layout())
     writer.write(checked(3, 2), "good.csv")
     writer.write(checked(0, 4), "bad.csv")
     draft = draft_manifest(

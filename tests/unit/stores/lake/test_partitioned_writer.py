@@ -13,8 +13,10 @@ from celes_beam.contract import AMOUNT, CATEGORY, DATE, ID, REGION, SCHEMA
 from celes_beam.errors import ConfigError, StorageError
 from celes_beam.sales.partition import parse_hive_path
 from celes_beam.stores.lake import partitioned_writer
-from celes_beam.stores.lake.parquet_writer import Layout, seal
+from celes_beam.stores.lake.measure import measure_file
+from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.lake.partitioned_writer import PartitionedWriter
+from celes_beam.stores.lake.staging_area import LocalStagingArea
 from tests.sales import NOON, sales_batch
 
 ROWS = [("Hogar", "Norte", 1), ("Ropa", "Sur", 250), ("Hogar", "Norte", 999_999_999_999)]
@@ -59,7 +61,9 @@ def test_every_row_is_written_once_and_described(
     encoded: bool,
 ) -> None:
     folder = tmp_path_factory.mktemp("staging")
-    writer = PartitionedWriter(str(folder), Layout(partition_by), max_open_files=2)
+    writer = PartitionedWriter(
+        LocalStagingArea(str(folder)), Layout(partition_by), max_open_files=2
+    )
     written = []
     first_id = 1
     for rows in batches:
@@ -84,7 +88,7 @@ def test_every_row_is_written_once_and_described(
     for file in files:
         path = folder / file.path
         dates = pq.read_table(path, partitioning=None)[DATE].to_pylist()
-        assert (file.bytes, file.crc32c) == seal(path)
+        assert (file.bytes, file.crc32c) == measure_file(path)
         assert parse_hive_path(file.path) == file.partition
         assert list(file.partition) == list(partition_by)
         assert (file.min_date, file.max_date) == (min(dates).isoformat(), max(dates).isoformat())
@@ -104,7 +108,7 @@ def test_a_partition_is_written_in_full_row_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitioned_writer, "ROW_GROUP_ROWS", 10)
-    writer = PartitionedWriter(str(tmp_path), Layout())
+    writer = PartitionedWriter(LocalStagingArea(str(tmp_path)), Layout())
     for _ in range(7):
         writer.write(sales_batch([("Hogar", "Norte", 1)] * 4 + [("Hogar", "Sur", 1)]))
 
@@ -119,7 +123,7 @@ def test_rows_that_wait_are_bounded_over_all_partitions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitioned_writer, "WAITING_ROWS", 50)
-    writer = PartitionedWriter(str(tmp_path), Layout())
+    writer = PartitionedWriter(LocalStagingArea(str(tmp_path)), Layout())
     for number in range(40):
         writer.write(sales_batch([("Hogar", f"r{number % 20}", 1)] * 5))
         assert writer._waiting_rows <= 50
@@ -131,7 +135,7 @@ def test_a_file_is_finished_at_its_target_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitioned_writer, "ROW_GROUP_ROWS", 100)
-    writer = PartitionedWriter(str(tmp_path), Layout(target_file_bytes=2_000))
+    writer = PartitionedWriter(LocalStagingArea(str(tmp_path)), Layout(target_file_bytes=2_000))
     for number in range(50):
         writer.write(sales_batch([("Hogar", "Norte", 1 + number * i) for i in range(100)]))
 
@@ -143,7 +147,7 @@ def test_a_file_is_finished_at_its_target_size(
 
 def test_open_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partitioned_writer, "ROW_GROUP_ROWS", 1)
-    writer = PartitionedWriter(str(tmp_path), Layout(), max_open_files=3)
+    writer = PartitionedWriter(LocalStagingArea(str(tmp_path)), Layout(), max_open_files=3)
     for region in ["a", "b", "c", "a", "d", "a", "b"]:
         writer.write(sales_batch([("Hogar", region, 1)]))
         assert len(writer._open) <= 3
@@ -156,7 +160,7 @@ def test_open_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_too_many_partitions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partitioned_writer, "MAX_PARTITIONS", 3)
-    writer = PartitionedWriter(str(tmp_path), Layout())
+    writer = PartitionedWriter(LocalStagingArea(str(tmp_path)), Layout())
 
     with pytest.raises(ConfigError, match=r"more than 3 partitions: choose columns"):
         writer.write(sales_batch([("Hogar", str(i), 1) for i in range(4)]))
@@ -164,7 +168,7 @@ def test_too_many_partitions_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_files_are_small_and_typed_as_the_contract_says(tmp_path: Path) -> None:
     midnight = datetime(2024, 5, 3, tzinfo=UTC)
-    writer = PartitionedWriter(str(tmp_path), Layout(()))
+    writer = PartitionedWriter(LocalStagingArea(str(tmp_path)), Layout(()))
     writer.write(sales_batch(ROWS, [midnight] * 3))
     (file,) = writer.close()
 
@@ -184,7 +188,7 @@ def test_files_are_small_and_typed_as_the_contract_says(tmp_path: Path) -> None:
 
 def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
     (tmp_path / "staging").write_text("a file where a folder should be")
-    writer = PartitionedWriter(str(tmp_path / "staging"), Layout())
+    writer = PartitionedWriter(LocalStagingArea(str(tmp_path / "staging")), Layout())
     writer.write(sales_batch(ROWS))
 
     with pytest.raises(StorageError, match=r"staging.*could not be written.*run again"):
@@ -193,7 +197,7 @@ def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
 
 def test_abandoned_files_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partitioned_writer, "ROW_GROUP_ROWS", 1)
-    writer = PartitionedWriter(str(tmp_path), Layout())
+    writer = PartitionedWriter(LocalStagingArea(str(tmp_path)), Layout())
     writer.write(sales_batch(ROWS))
 
     writer.abandon()

@@ -9,13 +9,14 @@ from celes_beam.contract import AMOUNT, REJECTED_SCHEMA
 from celes_beam.errors import StorageError
 from celes_beam.sales.rejected import malformed_batch, rejected_batch
 from celes_beam.stores.lake import rejects
-from celes_beam.stores.lake.parquet_writer import seal
+from celes_beam.stores.lake.measure import measure_file
 from celes_beam.stores.lake.rejects import (
     Rejections,
     RejectsWriter,
     count_rejections,
     merge_rejections,
 )
+from celes_beam.stores.lake.staging_area import LocalStagingArea
 from tests.sales import RULES
 
 
@@ -66,7 +67,7 @@ def test_an_example_shows_the_value_or_the_raw_row() -> None:
 
 
 def test_nothing_rejected_makes_no_file(tmp_path: Path) -> None:
-    writer = RejectsWriter(str(tmp_path))
+    writer = RejectsWriter(LocalStagingArea(str(tmp_path)))
     writer.write(rejected([]))
 
     assert writer.close() == []
@@ -76,7 +77,7 @@ def test_nothing_rejected_makes_no_file(tmp_path: Path) -> None:
 
 def test_files_are_described_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rejects, "ROWS_PER_FILE", 3)
-    writer = RejectsWriter(str(tmp_path))
+    writer = RejectsWriter(LocalStagingArea(str(tmp_path)))
     for _ in range(5):
         writer.write(rejected([["missing"], ["inexact"]]))
 
@@ -85,7 +86,7 @@ def test_files_are_described_and_read_back(tmp_path: Path, monkeypatch: pytest.M
     assert [f.rows for f in files] == [4, 4, 2]
     for file in files:
         path = tmp_path / file.staged
-        assert (file.bytes, file.crc32c) == seal(path)
+        assert (file.bytes, file.crc32c) == measure_file(path)
         assert pq.read_table(path).schema == REJECTED_SCHEMA
         assert path.name == f"{file.path}.staged"
         assert file.path.endswith(".pq")
@@ -95,4 +96,4 @@ def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
     (tmp_path / "_rejected").write_text("a file where a folder should be")
 
     with pytest.raises(StorageError, match=r"_rejected.*could not be written"):
-        RejectsWriter(str(tmp_path)).write(rejected([["missing"]]))
+        RejectsWriter(LocalStagingArea(str(tmp_path))).write(rejected([["missing"]]))

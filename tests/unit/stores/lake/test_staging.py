@@ -11,6 +11,7 @@ from celes_beam.sales.outcomes import all_accepted
 from celes_beam.sales.rejected import Checked, rejected_batch
 from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.lake.staging import Staged, StagingWriter, merge_staged
+from celes_beam.stores.lake.staging_area import LocalStagingArea
 from tests.sales import RULES, sales_batch
 
 
@@ -29,7 +30,7 @@ def checked(accepted: int, rejected: int) -> Checked:
 
 
 def test_what_is_staged_is_described_and_reconciles(tmp_path: Path) -> None:
-    writer = StagingWriter(str(tmp_path), Layout())
+    writer = StagingWriter(LocalStagingArea(str(tmp_path)), Layout())
     writer.write(checked(3, 2), "a.csv")
     writer.write(checked(4, 0), "a.csv")
     writer.write(checked(0, 1), "b.csv")
@@ -48,7 +49,7 @@ def test_what_is_staged_is_described_and_reconciles(tmp_path: Path) -> None:
 def test_parts_add_up_in_any_grouping(tmp_path: Path) -> None:
     parts = []
     for number in range(3):
-        writer = StagingWriter(str(tmp_path / str(number)), Layout())
+        writer = StagingWriter(LocalStagingArea(str(tmp_path / str(number))), Layout())
         writer.write(checked(number + 1, number), f"{number % 2}.csv")
         parts.append(writer.close())
 
@@ -61,14 +62,14 @@ def test_parts_add_up_in_any_grouping(tmp_path: Path) -> None:
 
 
 def test_nothing_staged_reconciles_too(tmp_path: Path) -> None:
-    staged = StagingWriter(str(tmp_path), Layout()).close()
+    staged = StagingWriter(LocalStagingArea(str(tmp_path)), Layout()).close()
 
     staged.reconcile()
     assert staged == Staged() == merge_staged([])
 
 
 def test_rows_that_do_not_reconcile_are_an_error(tmp_path: Path) -> None:
-    writer = StagingWriter(str(tmp_path), Layout())
+    writer = StagingWriter(LocalStagingArea(str(tmp_path)), Layout())
     writer.write(all_accepted(sales_batch([("Hogar", "Norte", 1)])))
     staged = writer.close()
     lost = Staged(staged.rows_read + 1, staged.files, sums=staged.sums)
