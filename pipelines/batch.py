@@ -28,6 +28,7 @@ from celes_beam.commands.flags import (
 # Beam takes a second to import, and the rest half of one: only once the flags are right.
 if TYPE_CHECKING:
     import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
 
     from celes_beam.commands.batch_options import BatchOptions
     from celes_beam.commands.summary import RunSummary
@@ -108,26 +109,34 @@ def run(argv: Sequence[str] | None = None) -> RunSummary:
 def _run(
     options: BatchOptions, beam_argv: Sequence[str], our_flags: Sequence[str], *, progress: str
 ) -> RunSummary:
-    import msgspec  # noqa: PLC0415
-
-    from celes_beam.commands.summary import RunSummary  # noqa: PLC0415
-    from celes_beam.errors import IntegrityError  # noqa: PLC0415
     from celes_beam.stores.inputs.files import list_inputs  # noqa: PLC0415
-    from celes_beam.stores.lake.commit import conflict  # noqa: PLC0415
-    from celes_beam.stores.lake.ingest import draft_manifest  # noqa: PLC0415
     from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
-    from celes_beam.stores.lake.manifest import Generated  # noqa: PLC0415
-    from celes_beam.transforms.options import (  # noqa: PLC0415
-        beam_options,
-        is_local,
-        new_pipeline,
-        run_to_end,
-    )
+    from celes_beam.transforms.options import beam_options, new_pipeline  # noqa: PLC0415
 
     beam_flags = beam_options(beam_argv, our_flags)
-    pipeline = new_pipeline(beam_flags)
+    # What the runner lacks is said before files are looked for.
+    new_pipeline(beam_flags)
     files = list_inputs(options.inputs, options.output) if options.inputs else []
-    lake = Lake.open(options.output)
+    return run_round(options, Lake.open(options.output), files, beam_flags, progress=progress)
+
+
+def run_round(
+    options: BatchOptions,
+    lake: Lake,
+    files: Sequence[InputFile],
+    beam_flags: PipelineOptions,
+    *,
+    progress: str,
+) -> RunSummary:
+    """Take ``files`` (or generated sales) into the lake in one commit, ``options.run_id``.
+
+    Those that the ledger of an append knows are left out. Raises what ``Lake.prepare`` and the
+    pipeline raise; nothing is committed then, and nothing staged is left.
+    """
+    from celes_beam.commands.summary import RunSummary  # noqa: PLC0415
+    from celes_beam.stores.lake.ingest import draft_manifest  # noqa: PLC0415
+    from celes_beam.stores.lake.manifest import Generated  # noqa: PLC0415
+
     decided = lake.prepare(
         run_id=options.run_id,
         if_exists=options.if_exists,
@@ -149,10 +158,30 @@ def _run(
     )
     if options.inputs and not files:
         return RunSummary(draft, options.output, 0.0, "no_new_files")
-
-    draft = msgspec.structs.replace(draft, staging=lake.staging(options.run_id))
-    total = config.rows if options.generates else sum(f.size for f in files)
     started = time.perf_counter()
+    decided = _attempt(options, lake, draft, files, beam_flags, progress=progress)
+    return RunSummary(decided, options.output, time.perf_counter() - started, "committed")
+
+
+def _attempt(
+    options: BatchOptions,
+    lake: Lake,
+    draft: Manifest,
+    files: Sequence[InputFile],
+    beam_flags: PipelineOptions,
+    *,
+    progress: str,
+) -> Manifest:
+    """Stage and commit a draft by one pipeline; what was staged is gone when that fails."""
+    import msgspec  # noqa: PLC0415
+
+    from celes_beam.errors import IntegrityError  # noqa: PLC0415
+    from celes_beam.stores.lake.commit import conflict  # noqa: PLC0415
+    from celes_beam.transforms.options import is_local, new_pipeline, run_to_end  # noqa: PLC0415
+
+    pipeline = new_pipeline(beam_flags)
+    draft = msgspec.structs.replace(draft, staging=lake.staging(options.run_id))
+    total = options.config.rows if options.generates else sum(f.size for f in files)
     try:
         local = is_local(beam_flags)
         build(pipeline, options, lake, draft, files, threads=0 if local else 1, spread=not local)
@@ -171,7 +200,7 @@ def _run(
             f"the pipeline ended, but run {options.run_id} is not among the commits of "
             f"{options.output}: look at the log of its workers, and run again with this --run_id"
         )
-    return RunSummary(decided, options.output, time.perf_counter() - started, "committed")
+    return decided
 
 
 def main(argv: Sequence[str] | None = None) -> int:
