@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
@@ -17,7 +19,18 @@ def need_tool(name: str, install: str) -> str:
     found = str(built) if built.exists() else shutil.which(name)
     if found:
         return found
-    message = f"{name} is missing: {install}"
+    return _missing(f"{name} is missing: {install}")
+
+
+def need_module(name: str, install: str) -> Any:
+    """Import a module that only tests need; without it CI fails, and others skip."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return _missing(f"{name} is missing: {install}")
+
+
+def _missing(message: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
