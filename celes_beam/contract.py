@@ -107,7 +107,8 @@ REJECTED_SCHEMA: pa.Schema = pa.schema(
         pa.field("position", pa.int64(), nullable=False),
         # One reason for each wrong column, in contract order; [malformed] alone for a whole row.
         pa.field("reasons", pa.list_(pa.string()), nullable=False),
-        # The first wrong column and its text; null when the row as a whole is malformed.
+        # The first wrong column and its text; null when the row as a whole is malformed. Of a file
+        # that was refused as a whole (position 0, raw empty) the value tells why.
         pa.field("column", pa.string()),
         pa.field("value", pa.string()),
         pa.field("raw", pa.binary(), nullable=False),

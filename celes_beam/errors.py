@@ -4,7 +4,8 @@
     ├── UsageError            exit code 2: the caller can mend it
     │   ├── ConfigError       a configured value is not acceptable
     │   ├── InputError        an input is missing, unreadable or not what it says it is
-    │   │   └── ColumnError   an input lacks a column of the contract
+    │   │   ├── ColumnError   an input lacks a column of the contract
+    │   │   └── InputChangedError  an input is not what it was when it was listed
     │   └── LakeExistsError   the output already holds a lake, or something else
     ├── TooManyRejectedError  exit code 3: nothing was committed
     ├── StorageError          exit code 1: a disk or a bucket failed
@@ -41,6 +42,10 @@ class InputError(UsageError):
 
 class ColumnError(InputError):
     """An input lacks a column of the contract, or holds it twice."""
+
+
+class InputChangedError(InputError):
+    """An input is not what it was when it was listed: changed, gone, or closed to us."""
 
 
 class LakeExistsError(UsageError):

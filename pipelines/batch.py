@@ -9,6 +9,7 @@ A run in this process does without the Reshuffle, which has nothing to share out
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from celes_beam.commands.flags import (
     known_flags,
     parse_flags,
 )
+from celes_beam.commands.watch_options import add_watch_flags
 
 # Beam takes a second to import, and the rest half of one: only once the flags are right.
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from celes_beam.stores.inputs.files import InputFile
     from celes_beam.stores.lake.lake import Lake
     from celes_beam.stores.lake.manifest import Manifest
+    from celes_beam.stores.lake.staging import Trouble
+
+_LOGGER = logging.getLogger(__name__)
 
 PROGRAM = "pipelines.batch"
 DESCRIPTION = (
@@ -55,6 +60,7 @@ def build(
 ) -> beam.PCollection[Manifest]:
     """Build the pipeline that stages and commits ``draft``; yields the manifest as decided.
 
+    None when ``options.sets_aside`` and a file made another attempt necessary.
     ``files`` are what is to be read (none when sales are generated). ``threads`` work on the
     shards of one bundle; 0 is one a core. ``spread`` shares the shards out to several workers.
     """
@@ -70,7 +76,7 @@ def build(
         source = GeneratedSales(options.config, options.rules)
         shards = pipeline | "Shards" >> beam.Create(source.shards(), reshuffle=False)
     else:
-        source = SalesFiles(options.how, options.rules)
+        source = SalesFiles(options.how, options.rules, sets_aside=options.sets_aside)
         shards = (
             pipeline
             | "Files" >> beam.Create(files, reshuffle=False)
@@ -91,7 +97,13 @@ def run(argv: Sequence[str] | None = None) -> RunSummary:
     Raises the errors of ``celes_beam.errors``; see ``main`` for their exit codes.
     """
     parser = flag_parser(
-        PROGRAM, DESCRIPTION, add_batch_flags, add_sales_flags, add_format_flags, add_run_flags
+        PROGRAM,
+        DESCRIPTION,
+        add_batch_flags,
+        add_watch_flags,
+        add_sales_flags,
+        add_format_flags,
+        add_run_flags,
     )
     flags, beam_argv = parse_flags(parser, sys.argv[1:] if argv is None else argv)
 
@@ -130,12 +142,14 @@ def run_round(
 ) -> RunSummary:
     """Take ``files`` (or generated sales) into the lake in one commit, ``options.run_id``.
 
-    Those that the ledger of an append knows are left out. Raises what ``Lake.prepare`` and the
-    pipeline raise; nothing is committed then, and nothing staged is left.
+    Those that the ledger of an append knows are left out. With ``options.sets_aside`` a file that
+    is no sales is taken in as refused, and one that changes meanwhile is left out. Raises what
+    ``Lake.prepare`` and the pipeline raise; nothing is committed then, and nothing staged is left.
     """
     from celes_beam.commands.summary import RunSummary  # noqa: PLC0415
     from celes_beam.stores.lake.ingest import draft_manifest  # noqa: PLC0415
     from celes_beam.stores.lake.manifest import Generated  # noqa: PLC0415
+    from celes_beam.stores.lake.set_aside import without_troubles  # noqa: PLC0415
 
     decided = lake.prepare(
         run_id=options.run_id,
@@ -147,7 +161,7 @@ def run_round(
     if options.if_exists == "append" and not options.reprocess:
         files = lake.unread(files)
     config = options.config
-    draft = draft_manifest(
+    first = draft = draft_manifest(
         run_id=options.run_id,
         if_exists=options.if_exists,
         staging="",
@@ -159,8 +173,29 @@ def run_round(
     if options.inputs and not files:
         return RunSummary(draft, options.output, 0.0, "no_new_files")
     started = time.perf_counter()
-    decided = _attempt(options, lake, draft, files, beam_flags, progress=progress)
-    return RunSummary(decided, options.output, time.perf_counter() - started, "committed")
+    while decided is None:
+        if options.inputs and not draft.inputs:
+            _report(draft, _paths(first))
+            return RunSummary(draft, options.output, 0.0, "no_new_files", _paths(first))
+        wanted = {i.path for i in draft.inputs if i.refused is None}
+        left = [f for f in files if f.path in wanted]
+        decided, troubles = _attempt(options, lake, draft, left, beam_flags, progress=progress)
+        draft = without_troubles(draft, troubles)
+    skipped = tuple(sorted({*_paths(first)} - {*_paths(decided)}))
+    seconds = time.perf_counter() - started
+    _report(decided, skipped)
+    return RunSummary(decided, options.output, seconds, "committed", skipped)
+
+
+def _report(manifest: Manifest, skipped: Sequence[str]) -> None:
+    for refused in manifest.refused_inputs:
+        _LOGGER.warning("set aside: %s", refused.refused)
+    for path in skipped:
+        _LOGGER.warning("left for the next run: %s changed, or went, while it was read", path)
+
+
+def _paths(manifest: Manifest) -> tuple[str, ...]:
+    return tuple(i.path for i in manifest.inputs)
 
 
 def _attempt(
@@ -171,12 +206,17 @@ def _attempt(
     beam_flags: PipelineOptions,
     *,
     progress: str,
-) -> Manifest:
-    """Stage and commit a draft by one pipeline; what was staged is gone when that fails."""
+) -> tuple[Manifest | None, tuple[Trouble, ...]]:
+    """Stage and commit a draft by one pipeline; what was staged is gone when that fails.
+
+    Returns the commit, or the troubles without which to try again.
+    """
     import msgspec  # noqa: PLC0415
 
     from celes_beam.errors import IntegrityError  # noqa: PLC0415
     from celes_beam.stores.lake.commit import conflict  # noqa: PLC0415
+    from celes_beam.stores.lake.set_aside import commit_settled, noted_troubles  # noqa: PLC0415
+    from celes_beam.stores.lake.staging import Staged  # noqa: PLC0415
     from celes_beam.transforms.options import is_local, new_pipeline, run_to_end  # noqa: PLC0415
 
     pipeline = new_pipeline(beam_flags)
@@ -184,8 +224,13 @@ def _attempt(
     total = options.config.rows if options.generates else sum(f.size for f in files)
     try:
         local = is_local(beam_flags)
-        build(pipeline, options, lake, draft, files, threads=0 if local else 1, spread=not local)
-        run_to_end(pipeline, beam_flags, run_id=options.run_id, total=total, progress=progress)
+        if draft.inputs and not files:
+            # All are refused: there is nothing left to read.
+            commit_settled(lake, draft, Staged(), options.limit, reprocess=options.reprocess)
+        else:
+            threads = 0 if local else 1
+            build(pipeline, options, lake, draft, files, threads=threads, spread=not local)
+            run_to_end(pipeline, beam_flags, run_id=options.run_id, total=total, progress=progress)
     except BaseException as error:
         decided = lake.find(options.run_id)
         if decided is None:
@@ -196,11 +241,15 @@ def _attempt(
         raise
     decided = lake.find(options.run_id)
     if decided is None:
+        troubles = noted_troubles(lake, draft)
+        if troubles:
+            lake.discard(draft.staging)
+            return None, troubles
         raise IntegrityError(
             f"the pipeline ended, but run {options.run_id} is not among the commits of "
             f"{options.output}: look at the log of its workers, and run again with this --run_id"
         )
-    return decided
+    return decided, ()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

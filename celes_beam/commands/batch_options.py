@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from celes_beam.commands.flags import most_rejected, one_header_each
+from celes_beam.commands.watch_options import WatchOptions, watch_options
 from celes_beam.config import Config, config_from_flags
 from celes_beam.contract import Rules
 from celes_beam.errors import ConfigError
@@ -33,6 +34,8 @@ class BatchOptions:
     config: Config
     rules: Rules
     how: ReadOptions
+    sets_aside: bool = False
+    watch: WatchOptions | None = None
 
     @property
     def generates(self) -> bool:
@@ -45,18 +48,21 @@ def batch_options(flags: argparse.Namespace) -> BatchOptions:
     started = datetime.now(UTC)
     config = config_from_flags(flags)
     _check_flags_fit(flags)
+    watch = watch_options(flags)
     limit_rows, limit_share = most_rejected(flags.max_rejected)
     return BatchOptions(
         run_id=new_run_id(started) if flags.run_id is None else flags.run_id,
         inputs=tuple(flags.input or ()),
         output=flags.output,
-        if_exists=flags.if_exists,
+        if_exists="append" if watch else flags.if_exists,
         reprocess=flags.reprocess,
         layout=Layout(parse_partition_by(flags.partition_by), flags.target_file_mb * 2**20),
         limit=RejectedLimit(limit_rows, limit_share),
         config=config,
         rules=config.rules(started, generated=not flags.input),
         how=read_options(flags),
+        sets_aside=(flags.bad_files or ("set_aside" if watch else "fail")) == "set_aside",
+        watch=watch,
     )
 
 
@@ -84,6 +90,8 @@ def _check_flags_fit(flags: argparse.Namespace) -> None:
         "csv_encoding": "utf-8",
         "date_format": None,
         "reprocess": False,
+        "bad_files": None,
+        "watch": None,
     }
     for name, default in (generated if flags.input else read).items():
         if getattr(flags, name) != default:

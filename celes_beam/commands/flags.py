@@ -64,6 +64,12 @@ def add_batch_flags(parser: argparse.ArgumentParser) -> None:
         "skipped otherwise",
     )
     group.add_argument(
+        "--bad_files",
+        choices=("fail", "set_aside"),
+        help="what to do about a file that is no sales, or damaged: stop, or go on with the others "
+        "and keep why in _rejected (default: fail; with --watch set_aside)",
+    )
+    group.add_argument(
         "--max_rejected",
         default="100%",
         metavar="N|P%",

@@ -33,12 +33,16 @@ _TOP_SHOWN = 20
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run, and how long its pipeline took in seconds (start-up and imports not counted)."""
+    """A run, and how long its pipeline took in seconds (start-up and imports not counted).
+
+    ``skipped`` are files that changed while they were read, for the next run to take in.
+    """
 
     manifest: Manifest
     lake: str
     seconds: float
     status: Status
+    skipped: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON holds it; amounts are decimal strings."""
@@ -58,6 +62,8 @@ class RunSummary:
             "total": run.total,
             "by_category": msgspec.to_builtins(shares),
             "by_region": msgspec.to_builtins(list(run.by_region)),
+            "set_aside": [{"path": i.path, "why": i.refused} for i in run.refused_inputs],
+            "skipped": list(self.skipped),
         }
 
     def write_json(self, path: str) -> None:
@@ -70,6 +76,11 @@ class RunSummary:
         from rich.table import Table  # noqa: PLC0415
 
         run = self.manifest
+        for path in self.skipped[:_INPUTS_SHOWN]:
+            console.print(f"Left for the next run: {escape(path)} changed while it was read.")
+        if self.status == "no_new_files" and self.skipped:
+            console.print("Nothing was committed.")
+            return
         if self.status == "no_new_files":
             console.print(
                 f"No new files: the lake in {escape(self.lake)} has taken in all of the input "
@@ -99,8 +110,9 @@ class RunSummary:
         if run.rows_rejected:
             self._print_rejected(console)
         for barren in run.barren_inputs[:_INPUTS_SHOWN]:
+            why = "see above why" if barren.refused is None else escape(barren.refused)
             console.print(
-                f"[bold]Nothing of {escape(barren.path)} was accepted[/]: see above why. It counts "
+                f"[bold]Nothing of {escape(barren.path)} was accepted[/]: {why}. It counts "
                 "as read; to read it again with other flags, add --reprocess.",
                 soft_wrap=True,
             )

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from celes_beam.stores.lake.ingest import RejectedLimit, commit_staged
+from celes_beam.stores.lake.ingest import RejectedLimit
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import Manifest
+from celes_beam.stores.lake.set_aside import commit_settled
 from celes_beam.stores.lake.staging import Staged, merge_staged
 
 
@@ -18,7 +19,8 @@ class CommitLake(beam.PTransform):
     """PCollection of ``Staged`` -> PCollection with the one ``Manifest`` that was decided.
 
     ``draft`` is the manifest as far as it was known before any row was read. A retried bundle
-    finds the commit of its first try and returns that.
+    finds the commit of its first try and returns that. There is none when files that cannot be
+    taken in made another attempt necessary (``stores.lake.set_aside``).
     """
 
     root: str
@@ -49,10 +51,8 @@ class _CommitFn(beam.DoFn):
         self._reprocess = reprocess
 
     def process(self, gathered: tuple[None, Iterable[Staged]]) -> Iterator[Manifest]:
-        yield commit_staged(
-            Lake.open(self._root),
-            self._draft,
-            merge_staged(gathered[1]),
-            limit=self._limit,
-            reprocess=self._reprocess,
-        )
+        lake = Lake.open(self._root)
+        staged = merge_staged(gathered[1])
+        manifest = commit_settled(lake, self._draft, staged, self._limit, reprocess=self._reprocess)
+        if manifest is not None:
+            yield manifest

@@ -10,9 +10,10 @@ import apache_beam as beam
 from apache_beam.utils.windowed_value import WindowedValue
 
 from celes_beam.commands.progress import meter
+from celes_beam.errors import InputChangedError, InputError
 from celes_beam.stores.inputs.sources import Source
 from celes_beam.stores.lake.parquet_writer import Layout
-from celes_beam.stores.lake.staging import Staged, StagingWriter, merge_staged
+from celes_beam.stores.lake.staging import Staged, StagingWriter, Trouble, merge_staged
 from celes_beam.stores.lake.staging_area import StagingArea
 from celes_beam.transforms import metrics
 from celes_beam.transforms.pool import check_threads, in_global_window, share_out
@@ -79,9 +80,15 @@ class _StageFn(beam.DoFn):
         try:
             for shard in shards:
                 source = self._source.source_of(shard)
-                for checked in self._source.read(shard):
-                    writer.write(checked, source)
-                    progress.add(rows=checked.rows)
+                try:
+                    for checked in self._source.read(shard):
+                        writer.write(checked, source)
+                        progress.add(rows=checked.rows)
+                except InputError as error:
+                    if source is None or not self._source.sets_aside:
+                        raise
+                    is_changed = isinstance(error, InputChangedError)
+                    writer.note(Trouble(source, str(error), is_changed))
                 progress.add(done=self._source.progress_of(shard))
             return writer.close()
         except BaseException:

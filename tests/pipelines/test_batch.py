@@ -25,6 +25,7 @@ from celes_beam.commands.flags import (
     add_sales_flags,
     flag_parser,
 )
+from celes_beam.commands.watch_options import add_watch_flags
 from celes_beam.config import Config
 from celes_beam.contract import AMOUNT, CATEGORY, COLUMN_NAMES, ID, REGION, mean
 from celes_beam.errors import (
@@ -119,7 +120,7 @@ def test_files_are_read_and_rejected_rows_kept(tmp_path: Path, runner: list[str]
 
 
 def test_bundles_done_again_and_again_make_the_same_lake(tmp_path: Path) -> None:
-    adders = (add_batch_flags, add_sales_flags, add_format_flags, add_run_flags)
+    adders = (add_batch_flags, add_watch_flags, add_sales_flags, add_format_flags, add_run_flags)
     source = write(tmp_path / "a.csv", HEADER, *[GOOD] * 50, "x,y")
     for name, extra in {
         "gen": ["--rows", "5000", "--batch_rows", "700"],

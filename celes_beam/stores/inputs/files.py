@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from celes_beam.errors import InputError, StorageError
+from celes_beam.errors import InputChangedError, InputError, StorageError
 from celes_beam.stores.inputs.gcs_files import GCS_SCHEME, list_gcs, open_gcs
 from celes_beam.stores.inputs.globs import HIDDEN, MAGIC, glob_pattern
 from celes_beam.stores.inputs.names import COMPRESSED_SUFFIXES, FORMAT_OF_SUFFIX, format_of_name
@@ -159,8 +159,8 @@ def _paths_below(
 def open_input(file: InputFile) -> pa.NativeFile:
     """Open a file for reading at any place.
 
-    Raises ``InputError`` when it is gone, may not be read, or is not the same as when it was
-    listed, ``StorageError`` for other failures.
+    Raises ``InputChangedError`` when it is gone, may not be read, or is not the same as when it
+    was listed, ``StorageError`` for other failures.
     """
     try:
         if file.path.startswith(GCS_SCHEME):
@@ -171,9 +171,9 @@ def open_input(file: InputFile) -> pa.NativeFile:
             version = str(Path(file.path).stat().st_mtime_ns)
         now = InputFile(file.path, source.size(), version)
     except FileNotFoundError:
-        raise InputError(f"{file.path}: gone since it was listed; run again") from None
+        raise InputChangedError(f"{file.path}: gone since it was listed; run again") from None
     except PermissionError as error:
-        raise InputError(
+        raise InputChangedError(
             f"{file.path}: no permission to read it: allow it (chmod), or leave it out"
         ) from error
     except (OSError, pa.ArrowException) as error:
@@ -184,9 +184,9 @@ def open_input(file: InputFile) -> pa.NativeFile:
     return source
 
 
-def changed(file: InputFile) -> InputError:
+def changed(file: InputFile) -> InputChangedError:
     """Make the error of a file that is not what it was when it was listed."""
-    return InputError(
+    return InputChangedError(
         f"{file.path}: changed since it was listed, when it had {file.size} bytes; "
         "run again when nothing writes to it"
     )

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from celes_beam.contract import Rules
-from celes_beam.errors import InputError, IntegrityError
+from celes_beam.errors import InputError
 from celes_beam.sales.csv_dialect import CsvDialect, locate_columns
 from celes_beam.sales.decode_csv import decode_csv
 from celes_beam.sales.decode_ndjson import decode_ndjson
@@ -129,6 +129,6 @@ def _parquet_batches(
                 f"{part.file.path}: a damaged Parquet file ({error}); get it again"
             ) from error
     if expected:
-        raise IntegrityError(
+        raise InputError(
             f"{part.file.path}: {expected} rows fewer than its row groups say; get it again"
         )

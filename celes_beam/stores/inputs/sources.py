@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from celes_beam.config import Config
 from celes_beam.contract import Rules
+from celes_beam.errors import InputError
 from celes_beam.sales.generate import Generator
 from celes_beam.sales.outcomes import all_accepted
 from celes_beam.sales.rejected import Checked, checked
 from celes_beam.sales.validate import accept_typed, judge_typed
-from celes_beam.stores.inputs.files import InputFile
+from celes_beam.stores.inputs.files import InputFile, open_input
 from celes_beam.stores.inputs.ranges import FileRange, plan_ranges
 from celes_beam.stores.inputs.read import ReadOptions, read_range
 from celes_beam.stores.inputs.read_options import NDJSON
@@ -32,6 +33,11 @@ ShardT = TypeVar("ShardT")
 
 class Source(Protocol[ShardT]):
     """Reads shards; small and picklable, since it travels to every worker."""
+
+    @property
+    def sets_aside(self) -> bool:
+        """Whether an ``InputError`` of one input is noted, for the others to go on."""
+        ...
 
     def read(self, shard: ShardT) -> Iterator[Checked]:
         """Yield what became of the records of a shard, in bounded memory."""
@@ -64,6 +70,7 @@ class GeneratedSales:
 
     config: Config
     rules: Rules
+    sets_aside: ClassVar[bool] = False
 
     def shards(self) -> list[GeneratedShard]:
         """The rows of the configuration, ``batch_rows`` to a shard; one shard when there are none.
@@ -113,28 +120,63 @@ def _no_raw(indexes: npt.NDArray[np.int64]) -> pa.Array:
 
 
 @dataclass(frozen=True)
+class RefusedFile:
+    """A file that could not be split into ranges; to read it raises why."""
+
+    file: InputFile
+    error: InputError
+    weight: int
+
+
+@dataclass(frozen=True)
 class SalesFiles:
-    """Files of sales, read by ranges."""
+    """Files of sales, read by ranges.
+
+    ``sets_aside`` says that no file is to be in the way of others: one that cannot be planned is
+    a shard all the same, and one that is being written to is told apart from a damaged one.
+    """
 
     how: ReadOptions
     rules: Rules
+    sets_aside: bool = False
 
-    def plan(self, file: InputFile) -> list[FileRange]:
+    def plan(self, file: InputFile) -> list[FileRange | RefusedFile]:
         """Split a file into ranges that can be read on their own; an empty one when it is empty."""
-        return plan_ranges(file, self.how) or [FileRange(file, NDJSON, 0, 0, 0)]
+        try:
+            return [*plan_ranges(file, self.how)] or [FileRange(file, NDJSON, 0, 0, 0)]
+        except InputError as error:
+            if not self.sets_aside:
+                raise
+            return [RefusedFile(file, _changed_rather(file, error), file.size)]
 
-    def read(self, shard: FileRange) -> Iterator[Checked]:
+    def read(self, shard: FileRange | RefusedFile) -> Iterator[Checked]:
         """Read a range and check its rows."""
-        return read_range(shard, self.how, self.rules)
+        if isinstance(shard, RefusedFile):
+            raise shard.error
+        try:
+            yield from read_range(shard, self.how, self.rules)
+        except InputError as error:
+            if not self.sets_aside:
+                raise
+            raise _changed_rather(shard.file, error) from error
 
-    def pieces(self, shard: FileRange) -> list[FileRange]:
+    def pieces(self, shard: FileRange | RefusedFile) -> list[FileRange | RefusedFile]:
         """The range itself: it is small enough."""
         return [shard]
 
-    def progress_of(self, shard: FileRange) -> int:
+    def progress_of(self, shard: FileRange | RefusedFile) -> int:
         """Bytes."""
         return shard.weight
 
-    def source_of(self, shard: FileRange) -> str:
+    def source_of(self, shard: FileRange | RefusedFile) -> str:
         """The path of the file."""
         return shard.file.path
+
+
+def _changed_rather(file: InputFile, error: InputError) -> InputError:
+    """The error of a file; that it changed if it did, since any other may have come of it."""
+    try:
+        open_input(file).close()
+    except InputError as now:
+        return now
+    return error

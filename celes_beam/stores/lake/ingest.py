@@ -58,6 +58,9 @@ class RejectedLimit:
 def describe_example(example: RejectedExample) -> str:
     """Say in a few words what is wrong with a rejected row and where it stands."""
     where = f"{example.source} at {example.position:,}"
+    if example.column is None and example.value is not None:
+        # A file that was refused as a whole: why says where.
+        return example.value
     if example.column is None:
         return f"{where}: {example.raw[:80]!r} is {example.reason}"
     value = "nothing" if example.value is None else repr(example.value[:80])

@@ -61,7 +61,8 @@ class RejectedFile(msgspec.Struct, frozen=True, kw_only=True):
 class InputRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An input file that a run read; path, size and version identify its content.
 
-    ``rows_read`` of it were read, and ``rows_accepted`` of these accepted.
+    ``rows_read`` of it were read, and ``rows_accepted`` of these accepted. ``refused`` tells why it
+    was set aside as a whole; it then counts as one row, rejected.
     """
 
     path: str
@@ -69,6 +70,7 @@ class InputRecord(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     rows_read: int = 0
     rows_accepted: int = 0
+    refused: str | None = None
 
     @property
     def key(self) -> tuple[str, int, str]:
@@ -168,6 +170,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", 
         So a broken file is not read again every night, unless it changes.
         """
         return tuple(i for i in self.inputs if i.is_barren)
+
+    @property
+    def refused_inputs(self) -> tuple[InputRecord, ...]:
+        """Inputs that were set aside as a whole."""
+        return tuple(i for i in self.inputs if i.refused is not None)
 
 
 class Superseded(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", tag="superseded"):

@@ -75,7 +75,7 @@ def merge_rejections(parts: Iterable[Rejections]) -> Rejections:
 
 def _example(reason: str, row: dict[str, object]) -> RejectedExample:
     raw = row["raw"]
-    shown = row["value"] if row["column"] else None
+    shown = row["value"]
     text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else ""
     return RejectedExample(
         reason=reason,

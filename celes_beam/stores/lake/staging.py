@@ -21,11 +21,21 @@ from celes_beam.stores.lake.staging_area import StagingArea
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """Why a file could not be read to its end; ``changed`` when it is not what it was any more."""
+
+    path: str
+    why: str
+    changed: bool = False
+
+
+@dataclass(frozen=True)
 class Staged:
     """Files that stand in staging, and the counts and sums of the rows in them.
 
     A description that crosses shuffles; adding two describes both. Paths are relative to the
     run's staging folder. ``by_source`` has rows read and rows accepted of each input.
+    ``troubles`` are of files that are not to be taken in, though rows of them may be staged.
     """
 
     rows_read: int = 0
@@ -34,6 +44,7 @@ class Staged:
     rejections: Rejections = field(default_factory=Rejections)
     sums: Sums = field(default_factory=Sums)
     by_source: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    troubles: tuple[Trouble, ...] = ()
 
     @property
     def rows_accepted(self) -> int:
@@ -63,6 +74,7 @@ def merge_staged(parts: Iterable[Staged]) -> Staged:
         rejections=merge_rejections(p.rejections for p in all_parts),
         sums=merge_sums(p.sums for p in all_parts),
         by_source=_merge_sources(p.by_source for p in all_parts),
+        troubles=tuple(t for p in all_parts for t in p.troubles),
     )
 
 
@@ -88,6 +100,7 @@ class StagingWriter:
         self._rejections = Rejections()
         self._sums = Sums()
         self._by_source: dict[str, tuple[int, int]] = {}
+        self._troubles: list[Trouble] = []
 
     def write(self, checked: Checked, source: str | None = None) -> None:
         """Take what a decoder yielded of an input (``None``: of no input)."""
@@ -102,6 +115,10 @@ class StagingWriter:
             self._rejected.write(checked.rejected)
             self._rejections = self._rejections + count_rejections(checked.rejected)
 
+    def note(self, trouble: Trouble) -> None:
+        """Note that a file is not to be taken in."""
+        self._troubles.append(trouble)
+
     def close(self) -> Staged:
         """Finish and deliver all files, and describe what was staged."""
         return Staged(
@@ -111,6 +128,7 @@ class StagingWriter:
             rejections=self._rejections,
             sums=self._sums,
             by_source=self._by_source,
+            troubles=tuple(self._troubles),
         )
 
     def abandon(self) -> None:

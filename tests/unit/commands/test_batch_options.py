@@ -11,12 +11,13 @@ from celes_beam.commands.flags import (
     add_sales_flags,
     flag_parser,
 )
+from celes_beam.commands.watch_options import add_watch_flags
 from celes_beam.contract import CATEGORY, REGION
 from celes_beam.errors import ConfigError
 
 
 def parsed(*argv: str) -> argparse.Namespace:
-    adders = (add_batch_flags, add_sales_flags, add_format_flags, add_run_flags)
+    adders = (add_batch_flags, add_watch_flags, add_sales_flags, add_format_flags, add_run_flags)
     return flag_parser("pipelines.batch", "what it does", *adders).parse_args(argv)
 
 

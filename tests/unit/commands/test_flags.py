@@ -13,11 +13,12 @@ from celes_beam.commands.flags import (
     text_list,
     whole_number,
 )
+from celes_beam.commands.watch_options import add_watch_flags
 from celes_beam.errors import ConfigError
 
 
 def parse(*argv: str) -> dict[str, object]:
-    adders = (add_batch_flags, add_sales_flags, add_format_flags, add_run_flags)
+    adders = (add_batch_flags, add_watch_flags, add_sales_flags, add_format_flags, add_run_flags)
     flags, rest = parse_flags(flag_parser("pipelines.batch", "what it does", *adders), argv)
     return {**vars(flags), "rest": rest}
 

@@ -86,6 +86,8 @@ def test_json_holds_what_programs_need() -> None:
             "by_region": [
                 {"region_de_venta": "Norte", "rows": 3, "total": "40.00", "mean": "13.333333"}
             ],
+            "set_aside": [],
+            "skipped": [],
         }
     )
 

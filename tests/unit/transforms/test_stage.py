@@ -24,6 +24,7 @@ class Numbered:
     """A source whose shard n holds n rows; shard ``broken`` cannot be read."""
 
     broken: int | None = None
+    sets_aside: bool = False
 
     def read(self, shard: int) -> Iterator[Checked]:
         if shard == self.broken:
