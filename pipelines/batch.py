@@ -121,15 +121,24 @@ def run(argv: Sequence[str] | None = None) -> RunSummary:
 def _run(
     options: BatchOptions, beam_argv: Sequence[str], our_flags: Sequence[str], *, progress: str
 ) -> RunSummary:
-    from celes_beam.stores.inputs.files import list_inputs  # noqa: PLC0415
+    from celes_beam.stores.inputs.files import folder_of, list_inputs  # noqa: PLC0415
     from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
     from celes_beam.transforms.options import beam_options, new_pipeline  # noqa: PLC0415
 
     beam_flags = beam_options(beam_argv, our_flags)
     # What the runner lacks is said before files are looked for.
     new_pipeline(beam_flags)
-    files = list_inputs(options.inputs, options.output) if options.inputs else []
-    return run_round(options, Lake.open(options.output), files, beam_flags, progress=progress)
+    lake = Lake.open(options.output)
+
+    def was_read(pattern: str) -> bool:
+        """Whether an append has taken in files from there, so that none are left just now."""
+        if options.if_exists != "append" or options.reprocess:
+            return False
+        folder = folder_of(pattern)
+        return any(i.path.startswith(folder) for run in lake.runs() for i in run.inputs)
+
+    files = list_inputs(options.inputs, options.output, may_be_empty=was_read)
+    return run_round(options, lake, files, beam_flags, progress=progress)
 
 
 def run_round(

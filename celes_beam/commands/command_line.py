@@ -66,6 +66,15 @@ def run_command(
             return code
 
 
+@contextmanager
+def part_of_command() -> Iterator[None]:
+    """Undo at the end of the body what the end of the command would; an error may be handled."""
+    with ExitStack() as ending:
+        _commands.append(ending)
+        ending.callback(_commands.remove, ending)
+        yield
+
+
 class Summary(Protocol):
     """What a run has to say at its end."""
 
@@ -111,7 +120,7 @@ def worker_output_held() -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            if not _ours(error):
+            if not our_error(error):
                 stderr.write(held.getvalue())
             elif _commands:
                 _commands[-1].push(holding.pop_all())
@@ -129,7 +138,7 @@ def explain(error: BaseException) -> tuple[str, int]:
     if stopped is not None or _INTERRUPT_IN_TEXT.search(str(error)):
         how, code = stopped.args if stopped and stopped.args else ("interrupted", _INTERRUPTED)
         return f"{_one_line(how)}; it is safe to run it again", code
-    ours = _ours(error)
+    ours = our_error(error)
     if ours is not None:
         return _one_line(str(ours)), ours.exit_code
     if isinstance(error, OSError) and error.strerror:
@@ -143,7 +152,8 @@ def explain(error: BaseException) -> tuple[str, int]:
     )
 
 
-def _ours(error: BaseException) -> CelesError | None:
+def our_error(error: BaseException) -> CelesError | None:
+    """The error of ours that a runner wrapped in another one; ``None`` when there is none."""
     for seen in _chain(error):
         if isinstance(seen, CelesError):
             return seen

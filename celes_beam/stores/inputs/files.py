@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,21 +30,50 @@ class InputFile:
     version: str
 
 
-def list_inputs(patterns: Sequence[str], outside: str | None = None) -> list[InputFile]:
+LeaveOut = Callable[[str, str], object]
+"""Told the path of a file that cannot be read, and why."""
+
+
+def list_inputs(
+    patterns: Sequence[str],
+    outside: str | None = None,
+    *,
+    may_be_empty: Callable[[str], bool] = lambda pattern: False,
+) -> list[InputFile]:
     """List the files that paths, folders and globs name: sorted, each once, whatever its links.
 
     Folders are searched to the bottom, for names that end as those of the formats do (``names``).
     Globs know ``*``, ``?`` and ``[...]`` within a name and ``**`` across folders. What begins with
     ``_`` or ``.`` below a folder or in a glob is skipped, unless the glob itself begins with it.
-    Raises ``InputError`` when a pattern names no file, one that may not be read, a lake or a file
-    in one, or a file below the folder ``outside``; and ``StorageError`` when the disk or the bucket
-    fails.
+    Raises ``InputError`` when a pattern names no file (unless it ``may_be_empty``), one that may
+    not be read, a lake or a file in one, or a file below the folder ``outside``; and
+    ``StorageError`` when the disk or the bucket fails.
     """
+    return _list_all(patterns, outside, may_be_empty, None)
+
+
+def list_landing(
+    patterns: Sequence[str], outside: str | None, leave_out: LeaveOut
+) -> list[InputFile]:
+    """List the files there are now in folders where others come and go; see ``list_inputs``.
+
+    None at all is no error, as long as the folder or the bucket is there. ``leave_out`` is told of
+    files that may not be read or are no regular ones.
+    """
+    return _list_all(patterns, outside, lambda pattern: True, leave_out)
+
+
+def _list_all(
+    patterns: Sequence[str],
+    outside: str | None,
+    may_be_empty: Callable[[str], bool],
+    leave_out: LeaveOut | None,
+) -> list[InputFile]:
     refusals = Refusals(outside)
     found: dict[str, InputFile] = {}
     for pattern in patterns:
-        files = list(_list_pattern(pattern))
-        if not files:
+        files = list(_list_pattern(pattern, leave_out))
+        if not files and not may_be_empty(pattern):
             raise InputError(_nothing_found(pattern))
         for file in files:
             if not file.path.startswith(GCS_SCHEME):
@@ -53,17 +82,30 @@ def list_inputs(patterns: Sequence[str], outside: str | None = None) -> list[Inp
     return sorted(found.values())
 
 
-def _list_pattern(pattern: str) -> Iterator[InputFile]:
+def folder_of(pattern: str) -> str:
+    """What the paths of all files that a pattern names begin with, links resolved."""
+    if pattern.startswith(GCS_SCHEME):
+        start = MAGIC.split(pattern)[0]
+        return start if start != pattern else start.rstrip("/") + "/"
+    path = Path(os.path.normpath(Path(pattern).expanduser().absolute()))
+    return os.path.realpath(path if path.is_dir() else _fixed_part(path)) + os.sep
+
+
+def _list_pattern(pattern: str, leave_out: LeaveOut | None) -> Iterator[InputFile]:
     if pattern.startswith(GCS_SCHEME):
         return (InputFile(*file) for file in list_gcs(pattern))
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", pattern):
         raise InputError(f"--input {pattern}: expected a local path or gs://BUCKET/OBJECT")
     if not pattern:
         raise InputError("--input is empty: give a file, a folder or a glob")
-    return _list_local(pattern)
+    return _list_local(pattern, leave_out)
 
 
 def _nothing_found(pattern: str) -> str:
+    bucket_and_name = pattern.removeprefix(GCS_SCHEME).rstrip("/")
+    is_name = pattern.startswith(GCS_SCHEME) and "/" in bucket_and_name
+    if is_name and not MAGIC.search(pattern):
+        return f"--input {pattern}: no such object or folder; check the name"
     if MAGIC.search(pattern):
         return (
             f"--input {pattern}: no file matches; check the pattern (names with _ or . in front "
@@ -76,15 +118,15 @@ def _nothing_found(pattern: str) -> str:
     )
 
 
-def _list_local(pattern: str) -> Iterator[InputFile]:
+def _list_local(pattern: str, leave_out: LeaveOut | None) -> Iterator[InputFile]:
     path = Path(os.path.normpath(Path(pattern).expanduser().absolute()))
     try:
         if path.is_dir():
-            yield from _walk(path, pattern)
+            yield from _walk(path, pattern, leave_out)
         elif path.exists() or not MAGIC.search(pattern):
             yield _local_file(path)
         else:
-            yield from _local_glob(path, pattern)
+            yield from _local_glob(path, pattern, leave_out)
     except PermissionError as error:
         raise InputError(
             f"--input {pattern}: no permission to read {error.filename}: allow it (chmod), or "
@@ -108,19 +150,40 @@ def _local_file(path: Path) -> InputFile:
     return InputFile(os.path.realpath(path), status.st_size, str(status.st_mtime_ns))
 
 
-def _walk(folder: Path, pattern: str) -> Iterator[InputFile]:
-    for path in _paths_below(folder, set(), pattern):
-        if format_of_name(path.name):
+def _local_files(paths: Iterable[Path], leave_out: LeaveOut | None) -> Iterator[InputFile]:
+    for path in paths:
+        try:
             yield _local_file(path)
+        except (InputError, PermissionError) as error:
+            if leave_out is None:
+                raise
+            # What is not even a broken link was taken away since the folder was read.
+            if os.path.lexists(path):
+                closed = isinstance(error, PermissionError)
+                why = f"{path}: no permission to read it: allow it (chmod)" if closed else error
+                leave_out(str(path), str(why))
 
 
-def _local_glob(path: Path, pattern: str) -> Iterator[InputFile]:
+def _walk(folder: Path, pattern: str, leave_out: LeaveOut | None) -> Iterator[InputFile]:
+    paths = _paths_below(folder, set(), pattern)
+    yield from _local_files((p for p in paths if format_of_name(p.name)), leave_out)
+
+
+def _fixed_part(path: Path) -> Path:
+    """The folder that the names of a glob begin with."""
     fixed = Path(path.anchor)
     for name in path.parts[1:]:
         if MAGIC.search(name):
             break
         fixed /= name
+    return fixed
+
+
+def _local_glob(path: Path, pattern: str, leave_out: LeaveOut | None) -> Iterator[InputFile]:
+    fixed = _fixed_part(path)
     if not fixed.is_dir():
+        if leave_out is not None:
+            raise InputError(f"--input {pattern}: no such folder as {fixed}; check the path")
         return
     rest = path.parts[len(fixed.parts) :]
     if "**" not in rest and len(rest) == 1:
@@ -128,13 +191,16 @@ def _local_glob(path: Path, pattern: str) -> Iterator[InputFile]:
         matcher = glob_pattern(rest[0])
         for entry in sorted(fixed.iterdir()):
             if matcher.fullmatch(entry.name):
-                yield from _walk(entry, pattern) if entry.is_dir() else (_local_file(entry),)
+                if entry.is_dir():
+                    yield from _walk(entry, pattern, leave_out)
+                else:
+                    yield from _local_files((entry,), leave_out)
         return
     matcher = glob_pattern("/".join(rest))
     hidden = any(name[:1] in HIDDEN for name in rest)
-    for found in _paths_below(fixed, set(), pattern, hidden=hidden):
-        if matcher.fullmatch(found.relative_to(fixed).as_posix()):
-            yield _local_file(found)
+    paths = _paths_below(fixed, set(), pattern, hidden=hidden)
+    matching = (p for p in paths if matcher.fullmatch(p.relative_to(fixed).as_posix()))
+    yield from _local_files(matching, leave_out)
 
 
 def _paths_below(

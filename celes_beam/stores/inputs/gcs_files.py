@@ -18,7 +18,7 @@ _NOT_HIDDEN = re.compile(r"(?:/?[^/._][^/]*)*")
 def list_gcs(pattern: str) -> Iterator[tuple[str, int, str]]:
     """List the objects that a ``gs://`` path, folder or glob names: (URL, size, generation).
 
-    Raises ``InputError`` when there is no such bucket, object or folder, or it may not be listed.
+    Raises ``InputError`` when there is no such bucket, or it may not be listed.
     """
     bucket, _, name = pattern.removeprefix(GCS_SCHEME).partition("/")
     if not bucket or MAGIC.search(bucket):
@@ -36,8 +36,6 @@ def list_gcs(pattern: str) -> Iterator[tuple[str, int, str]]:
                 below.append(file)
         elif literal != name and matcher.fullmatch(found):
             matching.append(file)
-    if name and literal == name and not exact and not below:
-        raise InputError(f"--input {pattern}: no such object or folder; check the name")
     return iter(exact or below or matching)
 
 

@@ -162,6 +162,12 @@ class Lake:
         """
         return _unread(inputs, _ledger(self.runs()))
 
+    def unread_and_changed(
+        self, inputs: Iterable[InputT]
+    ) -> tuple[list[InputT], list[tuple[InputT, str]]]:
+        """As ``unread``, and those that have changed apart, each with the run that took it in."""
+        return _unread_and_changed(inputs, _ledger(self.runs()))
+
     def claim(self, run_id: str) -> tuple[int, Snapshot]:
         """Claim the right to retire files; returns the epoch and the files it may retire.
 
@@ -383,16 +389,24 @@ def _ledger(runs: Sequence[Manifest]) -> list[Manifest]:
     return [m for m in runs if m.run_id not in replaced]
 
 
-def _unread(inputs: Iterable[InputT], ledger: Sequence[Manifest]) -> list[InputT]:
+def _unread_and_changed(
+    inputs: Iterable[InputT], ledger: Sequence[Manifest]
+) -> tuple[list[InputT], list[tuple[InputT, str]]]:
     keys = {i.key for m in ledger for i in m.inputs}
     # Of a barren input no row is here that could be there twice: mended, it is another.
     last_run = {i.path: m.run_id for m in ledger for i in m.inputs if not i.is_barren}
-    unread = [i for i in inputs if (i.path, i.size, i.version) not in keys]
-    changed = [i.path for i in unread if i.path in last_run]
+    others = [i for i in inputs if (i.path, i.size, i.version) not in keys]
+    unread = [i for i in others if i.path not in last_run]
+    changed = [(i, last_run[i.path]) for i in others if i.path in last_run]
+    return unread, changed
+
+
+def _unread(inputs: Iterable[InputT], ledger: Sequence[Manifest]) -> list[InputT]:
+    unread, changed = _unread_and_changed(inputs, ledger)
     if changed:
         more = f" (and {len(changed) - 1} more like it)" if changed[1:] else ""
         raise UsageError(
-            f"{changed[0]} was taken into the lake by run {last_run[changed[0]]} and has changed "
+            f"{changed[0][0].path} was taken into the lake by run {changed[0][1]} and has changed "
             f"since{more}: its rows would be there twice; put new rows into files of their own, or "
             "--reprocess reads all of it again"
         )
