@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
@@ -31,6 +31,25 @@ class Meter:
             self.done += done
 
 
+def _rows(count: float) -> str:
+    return f"{count:,.0f} rows"
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1_000_000:,.1f} MB"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a meter is watched for: which count, and how it is written."""
+
+    count: Callable[[Meter], int]
+    show: Callable[[float], str]
+
+
+ROWS = Unit(lambda meter: meter.rows, _rows)
+BYTES = Unit(lambda meter: meter.done, _megabytes)
+
 _meters: dict[str, Meter] = {}
 _lock = threading.Lock()
 
@@ -42,16 +61,19 @@ def meter(run_id: str) -> Meter:
 
 
 @contextmanager
-def watch(run_id: str, total: int, *, mode: str, stream: IO[str] | None = None) -> Iterator[None]:
+def watch(
+    run_id: str, total: int, *, mode: str, unit: Unit = ROWS, stream: IO[str] | None = None
+) -> Iterator[None]:
     """Show the meter of a run while the body runs: a bar on a terminal, log lines elsewhere.
 
-    ``total`` is in the unit of ``Meter.done``; ``mode`` is "auto" or "off".
+    ``total`` is in the unit of ``Meter.done``; ``mode`` is "auto" or "off"; ``unit`` is what is
+    counted and whose speed is shown.
     """
     stream = stream or sys.stderr
     show = None if mode == "off" else _show_bar if stream.isatty() else _log_lines
     stop = threading.Event()
     viewer = (
-        threading.Thread(target=show, args=(meter(run_id), total, stop, stream), daemon=True)
+        threading.Thread(target=show, args=(meter(run_id), total, unit, stop, stream), daemon=True)
         if show
         else None
     )
@@ -67,7 +89,9 @@ def watch(run_id: str, total: int, *, mode: str, stream: IO[str] | None = None) 
             _meters.pop(run_id, None)
 
 
-def _show_bar(current: Meter, total: int, stop: threading.Event, stream: IO[str]) -> None:
+def _show_bar(
+    current: Meter, total: int, unit: Unit, stop: threading.Event, stream: IO[str]
+) -> None:
     from rich.console import Console  # noqa: PLC0415 - slow to import: not for --help
     from rich.progress import (  # noqa: PLC0415
         BarColumn,
@@ -79,30 +103,31 @@ def _show_bar(current: Meter, total: int, stop: threading.Event, stream: IO[str]
 
     started = time.monotonic()
     with Progress(
-        TextColumn("{task.fields[rows]:,} rows"),
+        TextColumn("{task.fields[count]}"),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[speed]:,.0f} rows/s"),
+        TextColumn("{task.fields[speed]}/s"),
         TimeRemainingColumn(),
         console=Console(file=stream),
         transient=True,
     ) as progress:
-        task = progress.add_task("", total=max(total, 1), rows=0, speed=0.0)
+        task = progress.add_task("", total=max(total, 1), count="", speed=unit.show(0))
         while not stop.wait(_REFRESH_SECONDS):
-            speed = current.rows / (time.monotonic() - started)
-            progress.update(task, completed=current.done, rows=current.rows, speed=speed)
+            count = unit.count(current)
+            speed = unit.show(count / (time.monotonic() - started))
+            progress.update(task, completed=current.done, count=unit.show(count), speed=speed)
 
 
-def _log_lines(current: Meter, total: int, stop: threading.Event, _: IO[str]) -> None:
+def _log_lines(current: Meter, total: int, unit: Unit, stop: threading.Event, _: IO[str]) -> None:
     started = time.monotonic()
     while not stop.wait(_LOG_SECONDS):
         elapsed = time.monotonic() - started
         share = current.done / max(total, 1)
         left = f", {elapsed / share - elapsed:,.0f} s left" if share else ""
         _LOGGER.info(
-            "%s rows, %.0f%%, %s rows/s%s",
-            f"{current.rows:,}",
+            "%s, %.0f%%, %s/s%s",
+            unit.show(unit.count(current)),
             100 * share,
-            f"{current.rows / elapsed:,.0f}",
+            unit.show(unit.count(current) / elapsed),
             left,
         )

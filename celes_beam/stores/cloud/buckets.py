@@ -98,7 +98,8 @@ def make_private_bucket(
 
     key = check_kms_key(kms_key) if kms_key else None
     project = project or _default_project(name)
-    with _bucket_errors("make", name, key):
+    admin = f"{_ADMIN} in project {project}"
+    with bucket_errors("make", f"gs://{name}", needs=admin, kms_key=key):
         client = storage_client(project)
         bucket = _set(client.bucket(name), key)
         try:
@@ -232,22 +233,25 @@ def _default_project(name: str) -> str:
 
 
 @contextmanager
-def _bucket_errors(verb: str, name: str, key: str | None) -> Iterator[None]:
-    """As ``cloud_errors``, with the remedy for a key that Cloud Storage may not use."""
+def bucket_errors(verb: str, what: str, *, needs: str, kms_key: str | None) -> Iterator[None]:
+    """As ``cloud_errors``, with the remedy for a key of Cloud KMS that may not be used.
+
+    Raises ``UsageError`` also for requests that the service says are wrong.
+    """
     from google.api_core import exceptions  # noqa: PLC0415
 
     try:
-        with cloud_errors(verb, f"gs://{name}", needs=f"{_ADMIN} in its project"):
+        with cloud_errors(verb, what, needs=needs):
             yield
     except (UsageError, StorageError) as error:
         cause = error.__cause__
-        if key and isinstance(cause, exceptions.ClientError) and "kms" in cause.message.lower():
+        said = " ".join(str(getattr(cause, "message", "")).split())
+        if kms_key and isinstance(cause, exceptions.ClientError) and "kms" in said.lower():
             raise UsageError(
-                f"cannot {verb} gs://{name}: Cloud Storage may not use the key {key}: check its "
-                f"name and location, then gcloud storage service-agent --authorize-cmek={key} "
-                f"({' '.join(cause.message.split())})"
+                f"cannot {verb} {what}: Cloud Storage may not use the key {kms_key}: check its "
+                f"name and location, then gcloud storage service-agent --authorize-cmek={kms_key} "
+                f"({said})"
             ) from error
         if isinstance(cause, exceptions.BadRequest):
-            said = " ".join(cause.message.split())
-            raise UsageError(f"cannot {verb} gs://{name}: {said}") from error
+            raise UsageError(f"cannot {verb} {what}: {said}") from error
         raise

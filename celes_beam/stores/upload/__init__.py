@@ -1,0 +1,1 @@
+"""Parquet files of this machine, sent to a bucket."""
