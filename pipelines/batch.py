@@ -9,10 +9,12 @@ A run in this process does without the Reshuffle, which has nothing to share out
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from celes_beam.commands.command_line import run_and_show
@@ -26,6 +28,7 @@ from celes_beam.commands.flags import (
     parse_flags,
 )
 from celes_beam.commands.watch_options import add_watch_flags
+from celes_beam.errors import ConfigError
 
 # Beam takes a second to import, and the rest half of one: only once the flags are right.
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     from celes_beam.commands.batch_options import BatchOptions
     from celes_beam.commands.summary import RunSummary
+    from celes_beam.commands.watch_summary import WatchSummary
     from celes_beam.stores.inputs.files import InputFile
     from celes_beam.stores.lake.lake import Lake
     from celes_beam.stores.lake.manifest import Manifest
@@ -92,10 +96,25 @@ def build(
 
 
 def run(argv: Sequence[str] | None = None) -> RunSummary:
-    """Run the pipeline that a command line asks for, and say what came of it.
+    """Run the pipeline that a command line asks for, once, and say what came of it.
 
     Raises the errors of ``celes_beam.errors``; see ``main`` for their exit codes.
     """
+    flags, options, beam_flags = _asked_for(sys.argv[1:] if argv is None else argv)
+    if options.watch is not None:
+        raise ConfigError("--watch does not end by itself: it is for the command line, and watch()")
+    return _run(flags, options, beam_flags)
+
+
+def watch(argv: Sequence[str] | None = None) -> WatchSummary:
+    """Take in new files as they arrive, until a signal or a limit of the command line ends it.
+
+    Raises the errors of ``celes_beam.errors``; see ``pipelines.watch`` for those that it outlasts.
+    """
+    return _watch(*_asked_for(sys.argv[1:] if argv is None else argv))
+
+
+def _asked_for(argv: Sequence[str]) -> tuple[argparse.Namespace, BatchOptions, PipelineOptions]:
     parser = flag_parser(
         PROGRAM,
         DESCRIPTION,
@@ -105,29 +124,28 @@ def run(argv: Sequence[str] | None = None) -> RunSummary:
         add_format_flags,
         add_run_flags,
     )
-    flags, beam_argv = parse_flags(parser, sys.argv[1:] if argv is None else argv)
+    flags, beam_argv = parse_flags(parser, argv)
 
     from celes_beam.commands.batch_options import batch_options  # noqa: PLC0415
     from celes_beam.commands.summary import check_json_target  # noqa: PLC0415
 
     options = batch_options(flags)
     check_json_target(flags.summary_json, options.output)
-    summary = _run(options, beam_argv, known_flags(parser), progress=flags.progress)
-    if flags.summary_json:
-        summary.write_json(flags.summary_json)
-    return summary
+
+    from celes_beam.transforms.options import beam_options, new_pipeline  # noqa: PLC0415
+
+    beam_flags = beam_options(beam_argv, known_flags(parser))
+    # What the runner lacks is said before files are looked for.
+    new_pipeline(beam_flags)
+    return flags, options, beam_flags
 
 
 def _run(
-    options: BatchOptions, beam_argv: Sequence[str], our_flags: Sequence[str], *, progress: str
+    flags: argparse.Namespace, options: BatchOptions, beam_flags: PipelineOptions
 ) -> RunSummary:
     from celes_beam.stores.inputs.files import folder_of, list_inputs  # noqa: PLC0415
     from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
-    from celes_beam.transforms.options import beam_options, new_pipeline  # noqa: PLC0415
 
-    beam_flags = beam_options(beam_argv, our_flags)
-    # What the runner lacks is said before files are looked for.
-    new_pipeline(beam_flags)
     lake = Lake.open(options.output)
 
     def was_read(pattern: str) -> bool:
@@ -138,7 +156,40 @@ def _run(
         return any(i.path.startswith(folder) for run in lake.runs() for i in run.inputs)
 
     files = list_inputs(options.inputs, options.output, may_be_empty=was_read)
-    return run_round(options, lake, files, beam_flags, progress=progress)
+    summary = run_round(options, lake, files, beam_flags, progress=flags.progress)
+    if flags.summary_json:
+        summary.write_json(flags.summary_json)
+    return summary
+
+
+def _watch(
+    flags: argparse.Namespace, options: BatchOptions, beam_flags: PipelineOptions
+) -> WatchSummary:
+    from celes_beam.commands.watch_summary import round_line  # noqa: PLC0415
+    from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
+    from pipelines.watch import Watch  # noqa: PLC0415
+
+    if options.watch is None:
+        raise ConfigError("--watch is missing: say how many seconds to wait between looks")
+    lake = Lake.open(options.output)
+
+    def one_round(of: BatchOptions, files: Sequence[InputFile]) -> RunSummary:
+        return run_round(of, lake, files, beam_flags, progress=flags.progress)
+
+    def say(sums: WatchSummary, last: RunSummary) -> None:
+        print(f"{datetime.now(UTC):%H:%M:%S} {round_line(last)}", flush=True)
+        if flags.summary_json:
+            sums.write_json(flags.summary_json)
+
+    summary = Watch(options, options.watch, lake, one_round, say).run()
+    if flags.summary_json:
+        summary.write_json(flags.summary_json)
+    return summary
+
+
+def _run_or_watch(argv: Sequence[str]) -> RunSummary | WatchSummary:
+    asked = _asked_for(argv)
+    return _run(*asked) if asked[1].watch is None else _watch(*asked)
 
 
 def run_round(
@@ -263,7 +314,7 @@ def _attempt(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print the summary, and return the exit code."""
-    return run_and_show(PROGRAM, run, argv)
+    return run_and_show(PROGRAM, _run_or_watch, argv)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 import threading
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
 
+_STDERR = 2
 _TEXT = b"stopping when the round under way is done; once more stops at once\n"
 
 
@@ -50,5 +50,5 @@ class StopRequest:
             )
         self.asked = True
         os.write(self._write_end, b".")
-        with suppress(OSError, ValueError, AttributeError):
-            os.write(sys.__stderr__.fileno(), _TEXT)
+        with suppress(OSError):
+            os.write(_STDERR, _TEXT)
