@@ -98,7 +98,7 @@ class WatchSummary:
         console.print(facts)
         console.print(f"\nLake: [bold]{escape(self.lake)}[/]", soft_wrap=True)
         if self.commits:
-            print_next_steps(console, [f"celes-beam lake history {shlex.quote(self.lake)}"])
+            print_next_steps(console, [f"celes-beam lake ls {shlex.quote(self.lake)}"])
 
 
 def round_line(run: RunSummary) -> str:
