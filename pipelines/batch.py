@@ -10,6 +10,7 @@ A run in this process does without the Reshuffle, which has nothing to share out
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import sys
 import time
@@ -23,6 +24,7 @@ from celes_beam.commands.flags import (
     add_format_flags,
     add_run_flags,
     add_sales_flags,
+    add_warehouse_flags,
     flag_parser,
     known_flags,
     parse_flags,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from celes_beam.commands.batch_options import BatchOptions
     from celes_beam.commands.summary import RunSummary
+    from celes_beam.commands.warehouse_report import DryRun
     from celes_beam.commands.watch_summary import WatchSummary
     from celes_beam.stores.inputs.files import InputFile
     from celes_beam.stores.lake.lake import Lake
@@ -95,8 +98,10 @@ def build(
     )
 
 
-def run(argv: Sequence[str] | None = None) -> RunSummary:
+def run(argv: Sequence[str] | None = None) -> RunSummary | DryRun:
     """Run the pipeline that a command line asks for, once, and say what came of it.
+
+    With ``--dry_run``, what would come of it in BigQuery.
 
     Raises the errors of ``celes_beam.errors``; see ``main`` for their exit codes.
     """
@@ -120,6 +125,7 @@ def _asked_for(argv: Sequence[str]) -> tuple[argparse.Namespace, BatchOptions, P
         DESCRIPTION,
         add_batch_flags,
         add_watch_flags,
+        add_warehouse_flags,
         add_sales_flags,
         add_format_flags,
         add_run_flags,
@@ -142,7 +148,7 @@ def _asked_for(argv: Sequence[str]) -> tuple[argparse.Namespace, BatchOptions, P
 
 def _run(
     flags: argparse.Namespace, options: BatchOptions, beam_flags: PipelineOptions
-) -> RunSummary:
+) -> RunSummary | DryRun:
     from celes_beam.stores.inputs.files import folder_of, list_inputs  # noqa: PLC0415
     from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
 
@@ -156,6 +162,8 @@ def _run(
         return any(i.path.startswith(folder) for run in lake.runs() for i in run.inputs)
 
     files = list_inputs(options.inputs, options.output, may_be_empty=was_read)
+    if options.dry_run:
+        return _dry_run(flags, options, lake, files)
     summary = run_round(options, lake, files, beam_flags, progress=flags.progress)
     if flags.summary_json:
         summary.write_json(flags.summary_json)
@@ -187,9 +195,25 @@ def _watch(
     return summary
 
 
-def _run_or_watch(argv: Sequence[str]) -> RunSummary | WatchSummary:
+def _run_or_watch(argv: Sequence[str]) -> RunSummary | DryRun | WatchSummary:
     asked = _asked_for(argv)
     return _run(*asked) if asked[1].watch is None else _watch(*asked)
+
+
+def _dry_run(
+    flags: argparse.Namespace, options: BatchOptions, lake: Lake, files: Sequence[InputFile]
+) -> DryRun:
+    from celes_beam.commands.warehouse_report import DryRun  # noqa: PLC0415
+    from celes_beam.stores.warehouse.warehouse import Warehouse  # noqa: PLC0415
+
+    if options.warehouse is None:
+        raise ConfigError("--dry_run is for BigQuery: give --bigquery_table too")
+    tables, plan = Warehouse(options.warehouse, lake).pending(options.layout.partition_by)
+    inputs = tuple((f.path, f.size) for f in files)
+    told = DryRun(options.warehouse, tables, plan, options.output, inputs)
+    if flags.summary_json:
+        told.write_json(flags.summary_json)
+    return told
 
 
 def run_round(
@@ -205,17 +229,43 @@ def run_round(
     Those that the ledger of an append knows are left out. With ``options.sets_aside`` a file that
     is no sales is taken in as refused, and one that changes meanwhile is left out. Raises what
     ``Lake.prepare`` and the pipeline raise; nothing is committed then, and nothing staged is left.
+    With ``options.warehouse`` the table is made ready before, and loaded after; it may fail, too,
+    once the rows are committed.
     """
-    from celes_beam.commands.summary import RunSummary  # noqa: PLC0415
-    from celes_beam.stores.lake.ingest import draft_manifest  # noqa: PLC0415
-    from celes_beam.stores.lake.manifest import Generated  # noqa: PLC0415
-    from celes_beam.stores.lake.set_aside import without_troubles  # noqa: PLC0415
+    from celes_beam.stores.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     decided = lake.prepare(
         run_id=options.run_id,
         if_exists=options.if_exists,
         partition_by=options.layout.partition_by,
     )
+    if options.warehouse is None:
+        return _take_in(options, lake, decided, files, beam_flags, progress=progress)
+    warehouse = Warehouse(options.warehouse, lake)
+    warehouse.prepare(
+        if_exists=options.if_exists,
+        partition_by=options.layout.partition_by,
+        run_id=options.run_id,
+    )
+    summary = _take_in(options, lake, decided, files, beam_flags, progress=progress)
+    return dataclasses.replace(summary, loaded=warehouse.load())
+
+
+def _take_in(
+    options: BatchOptions,
+    lake: Lake,
+    decided: Manifest | None,
+    files: Sequence[InputFile],
+    beam_flags: PipelineOptions,
+    *,
+    progress: str,
+) -> RunSummary:
+    """Commit a run that ``Lake.prepare`` has found undecided."""
+    from celes_beam.commands.summary import RunSummary  # noqa: PLC0415
+    from celes_beam.stores.lake.ingest import draft_manifest  # noqa: PLC0415
+    from celes_beam.stores.lake.manifest import Generated  # noqa: PLC0415
+    from celes_beam.stores.lake.set_aside import without_troubles  # noqa: PLC0415
+
     if decided is not None:
         return RunSummary(decided, options.output, 0.0, "already_committed")
     if options.if_exists == "append" and not options.reprocess:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from celes_beam.commands.flags import most_rejected, one_header_each
+from celes_beam.commands.warehouse_options import destination
 from celes_beam.commands.watch_options import WatchOptions, watch_options
 from celes_beam.config import Config, config_from_flags
 from celes_beam.contract import Rules
@@ -18,6 +19,7 @@ from celes_beam.sales.texts import Notation
 from celes_beam.stores.inputs.read import ReadOptions
 from celes_beam.stores.lake.ingest import RejectedLimit
 from celes_beam.stores.lake.parquet_writer import Layout
+from celes_beam.stores.warehouse.tables import Destination
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class BatchOptions:
     how: ReadOptions
     sets_aside: bool = False
     watch: WatchOptions | None = None
+    warehouse: Destination | None = None
+    dry_run: bool = False
 
     @property
     def generates(self) -> bool:
@@ -49,6 +53,8 @@ def batch_options(flags: argparse.Namespace) -> BatchOptions:
     config = config_from_flags(flags)
     _check_flags_fit(flags)
     watch = watch_options(flags)
+    if watch is not None and flags.dry_run:
+        raise ConfigError("--dry_run tells of one run: leave out --watch")
     limit_rows, limit_share = most_rejected(flags.max_rejected)
     return BatchOptions(
         run_id=new_run_id(started) if flags.run_id is None else flags.run_id,
@@ -63,6 +69,8 @@ def batch_options(flags: argparse.Namespace) -> BatchOptions:
         how=read_options(flags),
         sets_aside=(flags.bad_files or ("set_aside" if watch else "fail")) == "set_aside",
         watch=watch,
+        warehouse=destination(flags),
+        dry_run=flags.dry_run,
     )
 
 

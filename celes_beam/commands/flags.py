@@ -140,6 +140,32 @@ def add_lake_output(group: Any) -> None:
     )
 
 
+def add_warehouse_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that say which table of BigQuery is loaded, and how it is made."""
+    group = parser.add_argument_group("BigQuery")
+    group.add_argument(
+        "--bigquery_table",
+        metavar="PROJECT:DATASET.TABLE",
+        help="load what is committed into this table too; dataset, table, <table>_rechazadas and "
+        "views are made when missing",
+    )
+    group.add_argument(
+        "--bigquery_location",
+        metavar="PLACE",
+        help="where a missing dataset is made, such as EU; that of the bucket (default: US)",
+    )
+    group.add_argument(
+        "--kms_key",
+        metavar="KEY",
+        help="Cloud KMS key that encrypts what is made: projects/…/cryptoKeys/…",
+    )
+    group.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="tell what would be made and loaded in BigQuery, and change nothing",
+    )
+
+
 def add_sales_flags(parser: argparse.ArgumentParser) -> None:
     """Flags that override fields of the Config."""
     group = parser.add_argument_group("sales")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celes_beam.commands.flags import add_warehouse_flags
 from celes_beam.errors import LakeConflictError, UsageError
 
 if TYPE_CHECKING:
@@ -50,6 +51,15 @@ def add_lake_commands(groups: argparse._SubParsersAction[Any]) -> None:
         default=128.0,
         metavar="MB",
         help="merge files of at most half of this size up to about this size (default: 128)",
+    )
+    load = add("load", _load, "load what a table of BigQuery lacks of a lake's rows")
+    add_warehouse_flags(load)
+    load.add_argument(
+        "--if_exists",
+        choices=("error", "append"),
+        default="error",
+        help="when the table holds rows that are not of this lake: stop, or add to them "
+        "(default: %(default)s)",
     )
     add("history", _history, "tell what each run read, added and retired, in order")
 
@@ -171,6 +181,32 @@ def _compact(flags: argparse.Namespace) -> int:
     return 0
 
 
+def _load(flags: argparse.Namespace) -> int:
+    from celes_beam.commands.summary import console_for  # noqa: PLC0415
+    from celes_beam.commands.warehouse_options import destination  # noqa: PLC0415
+    from celes_beam.commands.warehouse_report import DryRun, print_loaded  # noqa: PLC0415
+    from celes_beam.stores.warehouse.warehouse import Warehouse  # noqa: PLC0415
+
+    table = destination(flags)
+    if table is None:
+        raise UsageError("--bigquery_table is missing: give PROJECT:DATASET.TABLE")
+    lake, _ = _open(flags.root, publish=not flags.dry_run)
+    warehouse = Warehouse(table, lake)
+    console = console_for(sys.stdout)
+    if flags.dry_run:
+        told = DryRun(table, *warehouse.pending(), flags.root)
+        if flags.json:
+            return _print_json(told.to_dict())
+        told.print(console)
+        return 0
+    warehouse.prepare(if_exists=flags.if_exists)
+    loaded = warehouse.load()
+    if flags.json:
+        return _print_json(loaded.to_dict())
+    print_loaded(console, loaded)
+    return 0
+
+
 def _history(flags: argparse.Namespace) -> int:
     from celes_beam.stores.lake.history import history  # noqa: PLC0415
 
@@ -201,11 +237,12 @@ def _history(flags: argparse.Namespace) -> int:
     return 0
 
 
-def _open(root: str) -> tuple[Lake, Commits]:
+def _open(root: str, *, publish: bool = True) -> tuple[Lake, Commits]:
+    from celes_beam.stores.lake.commit import CommitLog  # noqa: PLC0415
     from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
 
     lake = Lake.open(root)
-    commits = lake.commits()
+    commits = lake.commits() if publish else CommitLog(lake.storage).load()
     if not commits.manifests and not commits.superseded:
         raise UsageError(
             f"{root} holds no lake: expected a folder with commits in {root}/_commits; make one "

@@ -23,6 +23,8 @@ from celes_beam.stores.results.results import CategoryShare, TopSale, category_s
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from celes_beam.stores.warehouse.warehouse import Loaded
+
 Status = Literal["committed", "already_committed", "no_new_files"]
 
 _GROUPS_SHOWN = 50
@@ -43,6 +45,8 @@ class RunSummary:
     seconds: float
     status: Status
     skipped: tuple[str, ...] = ()
+    loaded: Loaded | None = None
+    """What was loaded into BigQuery, when it was asked for."""
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON holds it; amounts are decimal strings."""
@@ -64,6 +68,7 @@ class RunSummary:
             "by_region": msgspec.to_builtins(list(run.by_region)),
             "set_aside": [{"path": i.path, "why": i.refused} for i in run.refused_inputs],
             "skipped": list(self.skipped),
+            "bigquery": None if self.loaded is None else self.loaded.to_dict(),
         }
 
     def write_json(self, path: str) -> None:
@@ -72,6 +77,13 @@ class RunSummary:
 
     def print(self, console: Console) -> None:
         """Print the summary for people."""
+        self._print_run(console)
+        if self.loaded is not None:
+            from celes_beam.commands.warehouse_report import print_loaded  # noqa: PLC0415
+
+            print_loaded(console, self.loaded)
+
+    def _print_run(self, console: Console) -> None:
         from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
         from rich.table import Table  # noqa: PLC0415
 

@@ -37,6 +37,11 @@ def bigquery_client(project: str, location: str | None = None) -> Any:
     return _bigquery_client(project, location, os.environ.get(BIGQUERY_EMULATOR))
 
 
+def bigquery_is_emulated() -> bool:
+    """Whether BigQuery is a stand-in on this machine, which differs in a few ways."""
+    return bool(os.environ.get(BIGQUERY_EMULATOR))
+
+
 def arrow_filesystem() -> Any:
     """The ``pyarrow.fs.GcsFileSystem`` that reads objects at any place; it has no version check."""
     return _arrow_filesystem(os.environ.get(STORAGE_EMULATOR))

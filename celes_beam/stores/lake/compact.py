@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import uuid
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 from celes_beam.contract import CATEGORY, DATE, REGION
 from celes_beam.errors import IntegrityError, StorageError, UsageError
 from celes_beam.stores.lake.lake import Lake, Snapshot
+from celes_beam.stores.lake.loads import LOADS, unloaded_paths
 from celes_beam.stores.lake.manifest import STAGED, DataFile, Manifest
 from celes_beam.stores.lake.measure import (
     Content,
@@ -34,6 +36,7 @@ from celes_beam.stores.lake.measure import (
 from celes_beam.stores.lake.parquet_writer import parquet_settings
 from celes_beam.stores.lake.storage import Storage, storage_errors
 
+_LOGGER = logging.getLogger(__name__)
 ROW_GROUP_ROWS = 1_048_576
 """Small row groups are merged up to about this many rows (32 bytes each in memory)."""
 _MOST_THREADS = 4
@@ -86,7 +89,7 @@ def compact(lake: Lake, *, target_bytes: int, run_id: str | None = None) -> Mani
     staging = lake.staging(run_id)
     try:
         epoch, snapshot = lake.claim(run_id)
-        merges = plan_merges(snapshot.files, target_bytes)
+        merges = _plan(lake, snapshot, target_bytes)
         if not merges:
             lake.discard(staging)
             return None
@@ -110,6 +113,22 @@ def compact(lake: Lake, *, target_bytes: int, run_id: str | None = None) -> Mani
     except BaseException:
         lake.discard(staging)
         raise
+
+
+def _plan(lake: Lake, snapshot: Snapshot, target_bytes: int) -> list[Merge]:
+    """What to merge, but for files that a table is still to be loaded from."""
+    waiting = unloaded_paths(lake)
+    kept = [f for f in snapshot.files if f.path in waiting]
+    if kept:
+        _LOGGER.info(
+            "%s files are left as they are, for they wait to be loaded into BigQuery: 'celes-beam "
+            "lake load %s --bigquery_table …' loads them; the folders in %s/%s name the tables",
+            f"{len(kept):,}",
+            lake.storage.root,
+            lake.storage.root,
+            LOADS,
+        )
+    return plan_merges([f for f in snapshot.files if f.path not in waiting], target_bytes)
 
 
 def _merge_all(

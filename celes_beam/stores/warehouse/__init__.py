@@ -1,0 +1,1 @@
+"""BigQuery: the rows of a lake as a table, loaded from the very files committed."""

@@ -1,0 +1,137 @@
+"""Jobs of BigQuery that run once: their ids are fixed, and looked up before they are started."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from celes_beam.errors import LakeConflictError, StorageError, UsageError
+from celes_beam.stores.cloud.failures import cloud_errors
+
+MOST_SECONDS = 7 * 3600.0
+"""Google ends a load job after six hours."""
+KEY_LABEL = "celes_job"
+_TRIES = 4
+"""Jobs that one call starts for one key, when they fail for reasons that pass."""
+_PASSING = {
+    "backendError",
+    "internalError",
+    "rateLimitExceeded",
+    "jobBackendError",
+    "jobInternalError",
+    "jobRateLimitExceeded",
+}
+_FIRST_PAUSE_SECONDS = 1.0
+_NEEDS = "roles/bigquery.jobUser, roles/bigquery.dataEditor and, on the bucket, "
+_NEEDS += "roles/storage.objectViewer"
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Runs load jobs in one place, each key's at most once with success.
+
+    The n-th attempt at a key has the id ``celes_<key>_<n>``. Google refuses an id that was used,
+    so of two processes that start one, both wait for the same job.
+    """
+
+    client: Any
+    location: str
+    emulated: bool
+    sleep: Callable[[float], object] = time.sleep
+
+    def run(self, key: str, start: Callable[[str], Any], what: str) -> Any:
+        """Return the job of ``key`` that succeeded; ``start`` begins one under the given id.
+
+        Raises ``LakeConflictError`` when the key was forbidden, ``StorageError`` or ``UsageError``
+        when the job fails, saying why.
+        """
+        tries = 0
+        for job_id in _ids(key):
+            with cloud_errors("look up", f"the job that loads {what}", needs=_NEEDS):
+                job = self._find(job_id)
+            ours = job is None
+            if job is None:
+                tries += 1
+                with cloud_errors("load", what, needs=_NEEDS):
+                    job = self._start(job_id, start)
+            if job.job_type != "load":
+                raise LakeConflictError(f"{what} was given up: an overwrite replaced it meanwhile")
+            failure = self._failure(job, what)
+            if failure is None:
+                return job
+            reason = failure.get("reason", "")
+            if not ours:
+                continue
+            if reason not in _PASSING or tries == _TRIES:
+                raise _failed(what, failure)
+            self.sleep(_FIRST_PAUSE_SECONDS * 2 ** (tries - 1))
+        raise AssertionError("ids do not end")
+
+    def forbid(self, key: str) -> None:
+        """See to it that no job of ``key`` starts any more, and wait for one that has started.
+
+        Its next id is used up by a query of no rows.
+        """
+        for job_id in _ids(key):
+            with cloud_errors("look up", f"job {job_id}", needs=_NEEDS):
+                job = self._find(job_id)
+                if job is None:
+                    job = self._start(job_id, self._nothing)
+            if self._failure(job, f"job {job_id}") is None:
+                return
+
+    def _nothing(self, job_id: str) -> Any:
+        return self.client.query(
+            "SELECT 1 LIMIT 0", job_id=job_id, location=self.location, job_retry=None
+        )
+
+    def _start(self, job_id: str, start: Callable[[str], Any]) -> Any:
+        from google.api_core.exceptions import Conflict  # noqa: PLC0415
+
+        try:
+            return start(job_id)
+        except Conflict:
+            return self.client.get_job(job_id, location=self.location)
+
+    def _find(self, job_id: str) -> Any:
+        from google.api_core.exceptions import NotFound  # noqa: PLC0415
+
+        try:
+            return self.client.get_job(job_id, location=self.location)
+        except NotFound:
+            if not self.emulated:
+                return None
+        # The stand-in gives jobs with an uploaded file ids of its own, but keeps their labels.
+        labelled = (j for j in self.client.list_jobs() if j.labels.get(KEY_LABEL) == job_id)
+        return next(labelled, None)
+
+    def _failure(self, job: Any, what: str) -> dict[str, Any] | None:
+        """Wait for a job's end; what went wrong with it, or None."""
+        from google.api_core.exceptions import GoogleAPICallError  # noqa: PLC0415
+
+        with cloud_errors("wait for", f"the job that loads {what}", needs=_NEEDS):
+            try:
+                job.result(timeout=MOST_SECONDS)
+            except GoogleAPICallError:
+                if job.state != "DONE" or not job.error_result:
+                    raise
+        return dict(job.error_result) if job.error_result else None
+
+
+def _ids(key: str) -> Iterator[str]:
+    number = 0
+    while True:
+        number += 1
+        yield f"celes_{key}_{number}"
+
+
+def _failed(what: str, failure: dict[str, Any]) -> StorageError | UsageError:
+    message = " ".join(str(failure.get("message", "")).split())[:500]
+    reason = failure.get("reason", "")
+    if reason in ("accessDenied", "notFound"):
+        return UsageError(f"BigQuery could not load {what} ({reason}): {message}")
+    return StorageError(
+        f"BigQuery could not load {what} ({reason or 'no reason given'}): {message}"
+    )

@@ -1,0 +1,161 @@
+"""The dataset, tables and views of a lake in BigQuery: looked at, and made when missing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from celes_beam.errors import UsageError
+from celes_beam.stores.cloud.clients import bigquery_client
+from celes_beam.stores.cloud.failures import cloud_errors
+from celes_beam.stores.warehouse.schema import rejected_table, sales_table
+from celes_beam.stores.warehouse.shape import check_fits
+from celes_beam.stores.warehouse.table_name import TableName
+from celes_beam.stores.warehouse.views import View, own_name, views_of
+
+DEFAULT_LOCATION = "US"
+"""Where BigQuery makes a dataset when it is not told."""
+_OWNER_LABEL = "celes_table"
+_NEEDS = "roles/bigquery.dataEditor and roles/bigquery.jobUser"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A table as asked for: where a dataset is made, and the key that encrypts what is made."""
+
+    table: TableName
+    location: str | None = None
+    kms_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is there of a destination, or (``made`` False) would be: Google's own descriptions."""
+
+    location: str
+    dataset_made: bool
+    sales: Any
+    sales_made: bool
+    rejected: Any
+    rejected_made: bool
+    views: tuple[tuple[TableName, View, bool], ...]
+    """The name of each view, what it is, and whether it was there before."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the sales table now, with those still in a streaming buffer."""
+        buffered = getattr(getattr(self.sales, "streaming_buffer", None), "estimated_rows", 0)
+        return int(self.sales.num_rows or 0) + int(buffered or 0)
+
+
+def look_at(destination: Destination, partition_by: Collection[str]) -> Tables:
+    """Look at what is there, and describe what is missing; makes nothing.
+
+    ``partition_by`` are the partition columns of the lake. Raises ``UsageError`` when a table that
+    is there does not fit, or the dataset is in another location.
+    """
+    name, kms_key = destination.table, destination.kms_key
+    client = bigquery_client(name.project)
+    with cloud_errors("look at", f"dataset {name.project}:{name.dataset}", needs=_NEEDS):
+        dataset = _found(client.get_dataset, f"{name.project}.{name.dataset}")
+    location = destination.location or DEFAULT_LOCATION
+    if dataset is not None:
+        location = dataset.location or location
+        if destination.location and destination.location.lower() != location.lower():
+            raise UsageError(
+                f"--bigquery_location {destination.location}: dataset {name.project}:"
+                f"{name.dataset} is in {location}, and stays there; leave the flag out, or name "
+                "another dataset"
+            )
+    described = (sales_table(name, partition_by, kms_key), rejected_table(name.rejected, kms_key))
+    found = []
+    for wanted in described:
+        there = None
+        if dataset is not None:
+            with cloud_errors("look at", f"table {wanted.reference}", needs=_NEEDS):
+                there = _found(client.get_table, wanted.reference)
+        if there is not None:
+            named = name.beside(wanted.table_id)
+            check_fits(named, there, wanted.schema, kms_key)
+        found.append(there)
+    return Tables(
+        location=location,
+        dataset_made=dataset is not None,
+        sales=found[0] or described[0],
+        sales_made=found[0] is not None,
+        rejected=found[1] or described[1],
+        rejected_made=found[1] is not None,
+        views=tuple(_views(client, name) if dataset is not None else _new_views(name)),
+    )
+
+
+def make(destination: Destination, partition_by: Collection[str]) -> Tables:
+    """Make what is missing, and return what there is then; see ``look_at`` for what it raises."""
+    from google.cloud import bigquery  # noqa: PLC0415
+
+    seen = look_at(destination, partition_by)
+    name = destination.table
+    client = bigquery_client(name.project)
+    if not seen.dataset_made:
+        with cloud_errors("make", f"dataset {name.project}:{name.dataset}", needs=_NEEDS):
+            client.create_dataset(_dataset(destination, seen.location), exists_ok=True)
+    for table, made in ((seen.sales, seen.sales_made), (seen.rejected, seen.rejected_made)):
+        if not made:
+            with cloud_errors("make", f"table {table.reference}", needs=_NEEDS):
+                client.create_table(table, exists_ok=True)
+    for view_name, view, made in seen.views:
+        if not made:
+            described = bigquery.Table(view_name.path)
+            described.view_query = view.query
+            described.description = view.description
+            described.labels = {_OWNER_LABEL: _owner(name)}
+            with cloud_errors("make", f"view {view_name}", needs=_NEEDS):
+                client.create_table(described, exists_ok=True)
+    return look_at(destination, partition_by)
+
+
+def _dataset(destination: Destination, location: str) -> Any:
+    from google.cloud import bigquery  # noqa: PLC0415
+
+    name = destination.table
+    dataset = bigquery.Dataset(f"{name.project}.{name.dataset}")
+    dataset.location = location
+    if destination.kms_key is not None:
+        dataset.default_encryption_configuration = bigquery.EncryptionConfiguration(
+            destination.kms_key
+        )
+    return dataset
+
+
+def _views(client: Any, name: TableName) -> Sequence[tuple[TableName, View, bool]]:
+    """The short name of each view, unless that is another table's view: then one of its own."""
+    found = []
+    for view in views_of(name):
+        short, own = name.beside(view.name), name.beside(own_name(view, name))
+        with cloud_errors("look at", f"view {short}", needs=_NEEDS):
+            holder = _found(client.get_table, short.path)
+            if holder is None or (holder.labels or {}).get(_OWNER_LABEL) == _owner(name):
+                found.append((short, view, holder is not None))
+            else:
+                found.append((own, view, _found(client.get_table, own.path) is not None))
+    return found
+
+
+def _new_views(name: TableName) -> Sequence[tuple[TableName, View, bool]]:
+    return [(name.beside(view.name), view, False) for view in views_of(name)]
+
+
+def _owner(name: TableName) -> str:
+    # A label holds small letters alone, and not many.
+    return hashlib.sha256(name.path.encode()).hexdigest()[:32]
+
+
+def _found(get: Any, name: Any) -> Any:
+    from google.api_core.exceptions import NotFound  # noqa: PLC0415
+
+    try:
+        return get(name)
+    except NotFound:
+        return None
