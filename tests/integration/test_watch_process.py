@@ -1,0 +1,236 @@
+"""A watch as a process of its own: files that arrive while it runs, signals, and sudden death."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from celes_beam.contract import COLUMN_NAMES
+from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.verify import verify
+
+HEADER = ",".join(COLUMN_NAMES).encode() + b"\n"
+PATIENCE = 90.0
+AMOUNT = Decimal("1.25")
+
+
+def rows(first: int, count: int) -> bytes:
+    return b"".join(
+        b"%d,2024-05-03,1.25,Hogar,Norte\n" % number for number in range(first, first + count)
+    )
+
+
+class Place(Protocol):
+    """Where files arrive."""
+
+    url: str
+
+    def put(self, name: str, data: bytes) -> None: ...
+
+
+class Folder:
+    """A folder of this machine; a file gets its name when it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir()
+        self.path = path
+        self.url = str(path)
+
+    def put(self, name: str, data: bytes) -> None:
+        partial = self.path / f".{name}"
+        partial.write_bytes(data)
+        partial.rename(self.path / name)
+
+
+class Watching:
+    """A process that watches."""
+
+    def __init__(self, landing: str, lake: str, logs: Path, *flags: str) -> None:
+        line = [sys.executable, "-m", "pipelines.batch", "-i", landing, "-o", lake]
+        self._logs = logs
+        self.lake = lake
+        with (logs / "out").open("ab") as out, (logs / "err").open("ab") as err:
+            self.process = subprocess.Popen(
+                [*line, "--progress", "off", *flags], stdout=out, stderr=err
+            )
+
+    @property
+    def said(self) -> str:
+        return (self._logs / "out").read_text() + (self._logs / "err").read_text()
+
+    def until(self, what: Callable[[], bool]) -> None:
+        """Wait until something is so."""
+        deadline = time.monotonic() + PATIENCE
+        while not what():
+            assert time.monotonic() < deadline, self.said
+            assert self.process.poll() is None, self.said
+            time.sleep(0.01)
+
+    def end(self, *signals: int) -> int:
+        for number in signals:
+            self.process.send_signal(number)
+            if len(signals) > 1:
+                self.until_noted()
+        return self.process.wait(PATIENCE)
+
+    def until_noted(self) -> None:
+        """The second of two signals is one only when the first has been noted."""
+        deadline = time.monotonic() + PATIENCE
+        while "once more stops at once" not in self.said and self.process.poll() is None:
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.01)
+
+
+@contextmanager
+def watching(landing: str, lake: str, logs: Path, *flags: str) -> Iterator[Watching]:
+    watch = Watching(landing, lake, logs, *flags)
+    try:
+        yield watch
+    finally:
+        if watch.process.poll() is None:
+            watch.process.kill()
+        watch.process.wait(PATIENCE)
+
+
+def rows_in(lake: str) -> int:
+    return Lake.open(lake).snapshot().rows
+
+
+def check(lake: str, count: int) -> None:
+    """Every row exactly once, and all files as their commits say."""
+    snapshot = Lake.open(lake).snapshot()
+    assert (snapshot.rows, snapshot.total) == (count, AMOUNT * count)
+    paths = [i.path for m in snapshot.runs for i in m.inputs]
+    assert len(paths) == len(set(paths))
+    assert sum(m.rows_read for m in snapshot.runs) == sum(
+        m.rows_accepted + m.rows_rejected for m in snapshot.runs
+    )
+    assert verify(Lake.open(lake)).problems == ()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "landing")
+
+
+def write_slowly(path: Path, data: bytes, pieces: int, pause: threading.Event) -> None:
+    """Append a file in pieces that end within rows."""
+    size = len(data) // pieces + 1
+    with path.open("wb") as file:
+        for start in range(0, len(data), size):
+            file.write(data[start : start + size])
+            file.flush()
+            pause.wait(0.25)
+
+
+def test_files_arrive_while_it_runs(folder: Folder, tmp_path: Path) -> None:
+    lake = str(tmp_path / "lake")
+    folder.put("a.csv", HEADER + rows(1, 10))
+    with watching(folder.url, lake, tmp_path, "--watch", "1") as watch:
+        watch.until(lambda: rows_in(lake) == 10)
+        slow = threading.Thread(
+            target=write_slowly,
+            args=(folder.path / "slow.csv", HEADER + rows(100, 1000), 10, threading.Event()),
+        )
+        slow.start()
+        folder.put("b.csv", HEADER + rows(11, 5))
+        folder.put("bad.csv", b"no,sales\n1,2\n")
+        folder.put("c.csv", HEADER + rows(16, 5) + b"broken row\n")
+        watch.until(lambda: rows_in(lake) >= 20)
+        slow.join()
+        watch.until(lambda: rows_in(lake) == 1020)
+        assert watch.end(signal.SIGTERM) == 0
+
+    assert "set aside: " in watch.said
+    assert "changed since" not in watch.said
+    check(lake, 1020)
+    rejected = [m.rows_rejected for m in Lake.open(lake).runs()]
+    assert sum(rejected) == 2
+
+
+def test_a_signal_ends_an_idle_watch_at_once(folder: Folder, tmp_path: Path) -> None:
+    lake = str(tmp_path / "lake")
+    folder.put("a.csv", HEADER + rows(1, 10))
+    with watching(folder.url, lake, tmp_path, "--watch", "604800") as watch:
+        # The second look comes by itself; all others a week later. The file has to be quiet first.
+        os.utime(folder.path / "a.csv", (1_700_000_000, 1_700_000_000))
+        watch.until(lambda: rows_in(lake) == 10)
+        watch.until(lambda: "(run " in watch.said)
+        assert watch.end(signal.SIGINT) == 0
+    assert "commits      " in watch.said
+
+
+def test_a_round_under_way_is_finished_first(folder: Folder, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    folder.put("a.csv", HEADER + rows(1, 400_000))
+    with watching(folder.url, str(lake), tmp_path, "--watch", "0.5") as watch:
+        watch.until((lake / "_staging").exists)
+        assert watch.end(signal.SIGTERM) == 0
+    assert "1 file, 400,000 rows accepted" in watch.said
+    check(str(lake), 400_000)
+
+
+def test_a_second_signal_interrupts_it(folder: Folder, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    folder.put("a.csv", HEADER + rows(1, 2_000_000))
+    with watching(folder.url, str(lake), tmp_path, "--watch", "0.5") as watch:
+        watch.until((lake / "_staging").exists)
+        assert watch.end(signal.SIGTERM, signal.SIGTERM) == 128 + signal.SIGTERM
+    assert "terminated; it is safe to run it again" in watch.said
+    assert not list(lake.glob("_commits/*.json"))
+    assert not list(lake.glob("_staging/*"))
+
+
+def test_killed_at_many_points_every_row_is_there_once(folder: Folder, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    numbers = itertools.count()
+
+    def arrive(files: int) -> None:
+        for _ in range(files):
+            number = next(numbers)
+            folder.put(f"{number}.csv", HEADER + rows(1 + 2000 * number, 2000))
+
+    def appears(pattern: str) -> Callable[[], bool]:
+        """Whether something new is there; what is there for a moment may take several rounds."""
+        before = set(lake.glob(pattern))
+        arrived = time.monotonic()
+
+        def look() -> bool:
+            nonlocal arrived
+            if time.monotonic() - arrived > 2:
+                arrive(1)
+                arrived = time.monotonic()
+            return bool(set(lake.glob(pattern)) - before)
+
+        return look
+
+    points = [
+        "_staging/*/*/.started",
+        "_staging/*/*/region*/*.staged",
+        "_commits/*.claim",
+        "_commits/*.json",
+        "region*/*.parquet",
+        "_commits/*.done",
+    ]
+    for point in points:
+        arrive(3)
+        with watching(folder.url, str(lake), tmp_path, "--watch", "0.3") as watch:
+            watch.until(appears(point))
+            watch.end(signal.SIGKILL)
+    arrive(1)
+    with watching(folder.url, str(lake), tmp_path, "--watch", "0.3", "--idle_rounds", "2") as last:
+        assert last.process.wait(PATIENCE) == 0, last.said
+
+    check(str(lake), 2000 * next(numbers))
