@@ -23,6 +23,7 @@ from celes_beam.commands.flags import (
     add_format_flags,
     add_run_flags,
     add_sales_flags,
+    add_warehouse_flags,
     flag_parser,
 )
 from celes_beam.commands.watch_options import add_watch_flags
@@ -120,7 +121,8 @@ def test_files_are_read_and_rejected_rows_kept(tmp_path: Path, runner: list[str]
 
 
 def test_bundles_done_again_and_again_make_the_same_lake(tmp_path: Path) -> None:
-    adders = (add_batch_flags, add_watch_flags, add_sales_flags, add_format_flags, add_run_flags)
+    adders = (add_batch_flags, add_watch_flags, add_warehouse_flags)
+    adders += (add_sales_flags, add_format_flags, add_run_flags)
     source = write(tmp_path / "a.csv", HEADER, *[GOOD] * 50, "x,y")
     for name, extra in {
         "gen": ["--rows", "5000", "--batch_rows", "700"],

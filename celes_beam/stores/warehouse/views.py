@@ -10,7 +10,11 @@ from celes_beam.stores.warehouse.table_name import TableName
 _GROUPS = {
     "ventas_por_categoria": (CATEGORY, CATEGORY, "Rows, total and mean of sales by category."),
     "ventas_por_region": (REGION, REGION, "Rows, total and mean of sales by region."),
-    "ventas_por_dia": (f"DATE({DATE})", "fecha", "Rows, total and mean of sales by day, UTC."),
+    "ventas_por_dia": (
+        f"DATE({DATE}) AS fecha",
+        "fecha",
+        "Rows, total and mean of sales by day, UTC.",
+    ),
 }
 VIEW_NAMES = tuple(_GROUPS)
 
@@ -33,7 +37,7 @@ def views_of(table: TableName) -> list[View]:
     return [
         View(
             name,
-            f"SELECT {group if group == label else f'{group} AS {label}'}, COUNT(*) AS ventas, SUM({AMOUNT}) AS total, "
+            f"SELECT {group}, COUNT(*) AS ventas, SUM({AMOUNT}) AS total, "
             f"ROUND(SUM({AMOUNT}) / COUNT(*), 6) AS media FROM `{table.path}` GROUP BY {label}",
             description,
         )

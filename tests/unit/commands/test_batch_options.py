@@ -9,6 +9,7 @@ from celes_beam.commands.flags import (
     add_format_flags,
     add_run_flags,
     add_sales_flags,
+    add_warehouse_flags,
     flag_parser,
 )
 from celes_beam.commands.watch_options import add_watch_flags
@@ -17,7 +18,8 @@ from celes_beam.errors import ConfigError
 
 
 def parsed(*argv: str) -> argparse.Namespace:
-    adders = (add_batch_flags, add_watch_flags, add_sales_flags, add_format_flags, add_run_flags)
+    adders = (add_batch_flags, add_watch_flags, add_warehouse_flags)
+    adders += (add_sales_flags, add_format_flags, add_run_flags)
     return flag_parser("pipelines.batch", "what it does", *adders).parse_args(argv)
 
 

@@ -5,6 +5,7 @@ from celes_beam.commands.flags import (
     add_format_flags,
     add_run_flags,
     add_sales_flags,
+    add_warehouse_flags,
     column_mapping,
     flag_parser,
     most_rejected,
@@ -18,7 +19,8 @@ from celes_beam.errors import ConfigError
 
 
 def parse(*argv: str) -> dict[str, object]:
-    adders = (add_batch_flags, add_watch_flags, add_sales_flags, add_format_flags, add_run_flags)
+    adders = (add_batch_flags, add_watch_flags, add_warehouse_flags)
+    adders += (add_sales_flags, add_format_flags, add_run_flags)
     flags, rest = parse_flags(flag_parser("pipelines.batch", "what it does", *adders), argv)
     return {**vars(flags), "rest": rest}
 

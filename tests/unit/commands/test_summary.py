@@ -88,6 +88,7 @@ def test_json_holds_what_programs_need() -> None:
             ],
             "set_aside": [],
             "skipped": [],
+            "bigquery": None,
         }
     )
 

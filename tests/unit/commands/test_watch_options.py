@@ -10,6 +10,7 @@ from celes_beam.commands.flags import (
     add_format_flags,
     add_run_flags,
     add_sales_flags,
+    add_warehouse_flags,
     flag_parser,
 )
 from celes_beam.commands.watch_options import add_watch_flags
@@ -20,7 +21,8 @@ AT = datetime(2024, 5, 3, 1, 2, 3, 45, tzinfo=UTC)
 
 
 def options(*flags: str) -> BatchOptions:
-    adders = (add_batch_flags, add_watch_flags, add_sales_flags, add_format_flags, add_run_flags)
+    adders = (add_batch_flags, add_watch_flags, add_warehouse_flags)
+    adders += (add_sales_flags, add_format_flags, add_run_flags)
     return batch_options(flag_parser("t", "t", *adders).parse_args(list(flags)))
 
 
