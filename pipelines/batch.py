@@ -44,16 +44,16 @@ DESCRIPTION = (
 )
 
 
-def run(argv: Sequence[str] | None = None) -> RunSummary | DryRun:
+def run(argv: Sequence[str] | None = None) -> RunSummary:
     """Run the pipeline that a command line asks for, once, and say what came of it.
-
-    With ``--dry_run``, what would come of it in BigQuery.
 
     Raises the errors of ``celes_beam.errors``; see ``main`` for their exit codes.
     """
     flags, options, beam_flags = _asked_for(sys.argv[1:] if argv is None else argv)
     if options.watch is not None:
         raise ConfigError("--watch does not end by itself: it is for the command line, and watch()")
+    if options.dry_run:
+        raise ConfigError("--dry_run runs nothing: it is for the command line")
     return _run(flags, options, beam_flags)
 
 
@@ -94,11 +94,19 @@ def _asked_for(argv: Sequence[str]) -> tuple[argparse.Namespace, BatchOptions, P
 
 def _run(
     flags: argparse.Namespace, options: BatchOptions, beam_flags: PipelineOptions
-) -> RunSummary | DryRun:
-    from celes_beam.stores.inputs.files import folder_of, list_inputs  # noqa: PLC0415
+) -> RunSummary:
     from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
 
     lake = Lake.open(options.output)
+    files = _list(options, lake)
+    summary = run_round(options, lake, files, beam_flags, progress=flags.progress)
+    if flags.summary_json:
+        summary.write_json(flags.summary_json)
+    return summary
+
+
+def _list(options: BatchOptions, lake: Lake) -> list[InputFile]:
+    from celes_beam.stores.inputs.files import folder_of, list_inputs  # noqa: PLC0415
 
     def was_read(pattern: str) -> bool:
         """Whether an append has taken in files from there, so that none are left just now."""
@@ -107,13 +115,7 @@ def _run(
         folder = folder_of(pattern)
         return any(i.path.startswith(folder) for run in lake.runs() for i in run.inputs)
 
-    files = list_inputs(options.inputs, options.output, may_be_empty=was_read)
-    if options.dry_run:
-        return _dry_run(flags, options, lake, files)
-    summary = run_round(options, lake, files, beam_flags, progress=flags.progress)
-    if flags.summary_json:
-        summary.write_json(flags.summary_json)
-    return summary
+    return list_inputs(options.inputs, options.output, may_be_empty=was_read)
 
 
 def _watch(
@@ -141,19 +143,24 @@ def _watch(
     return summary
 
 
-def _run_or_watch(argv: Sequence[str]) -> RunSummary | DryRun | WatchSummary:
-    asked = _asked_for(argv)
-    return _run(*asked) if asked[1].watch is None else _watch(*asked)
+def _do(argv: Sequence[str]) -> RunSummary | DryRun | WatchSummary:
+    flags, options, beam_flags = _asked_for(argv)
+    if options.dry_run:
+        return _dry_run(flags, options)
+    if options.watch is not None:
+        return _watch(flags, options, beam_flags)
+    return _run(flags, options, beam_flags)
 
 
-def _dry_run(
-    flags: argparse.Namespace, options: BatchOptions, lake: Lake, files: Sequence[InputFile]
-) -> DryRun:
+def _dry_run(flags: argparse.Namespace, options: BatchOptions) -> DryRun:
     from celes_beam.commands.warehouse_report import DryRun  # noqa: PLC0415
+    from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
     from celes_beam.stores.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     if options.warehouse is None:
         raise ConfigError("--dry_run is for BigQuery: give --bigquery_table too")
+    lake = Lake.open(options.output)
+    files = _list(options, lake)
     tables, plan = Warehouse(options.warehouse, lake).pending(options.layout.partition_by)
     inputs = tuple((f.path, f.size) for f in files)
     told = DryRun(options.warehouse, tables, plan, options.output, inputs)
@@ -164,7 +171,7 @@ def _dry_run(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print the summary, and return the exit code."""
-    return run_and_show(PROGRAM, _run_or_watch, argv)
+    return run_and_show(PROGRAM, _do, argv)
 
 
 if __name__ == "__main__":
