@@ -63,7 +63,7 @@ class TableLoads:
         name = f"{LOADS}/{self.key}/{_REGISTRATION}"
         if not self.storage.exists(name):
             return None
-        return _decode(self.storage.read(name), name, Registration)
+        return _decode(self.storage.read(name), name)
 
     def register(self, table: str, runs_before: Sequence[str]) -> Registration:
         """Register the table, unless it is registered already; returns what holds."""
@@ -75,7 +75,7 @@ class TableLoads:
         )
         name = f"{LOADS}/{self.key}/{_REGISTRATION}"
         self.storage.put_if_absent(name, _encode(mine))
-        return _decode(self.storage.read(name), name, Registration)
+        return _decode(self.storage.read(name), name)
 
     def marked(self, round_: str) -> frozenset[str]:
         """The runs that were loaded in a round."""
@@ -111,22 +111,27 @@ def begins_round(manifest: Manifest) -> bool:
     return manifest.kind == "overwrite" and bool(manifest.files)
 
 
-def loaded_runs(manifests: Sequence[Manifest], marked: Collection[str]) -> frozenset[str]:
-    """The runs whose rows are in a table: those marked, and compactions of files of such.
+def loaded_runs(
+    manifests: Sequence[Manifest], registration: Registration, marked: Collection[str]
+) -> frozenset[str]:
+    """The runs whose live rows are in a table: those marked, and compactions of files of such.
 
     ``manifests`` are in the order of ``Commits``. Raises ``IntegrityError`` for a compaction of
     files of which some were loaded and others not.
     """
     maker = {f.path: m.run_id for m in manifests for f in m.files}
+    retired = {path for m in manifests for path in m.retired}
+    # What was merged before the registration is loaded as it lies, and has a mark of its own.
+    before = frozenset(registration.runs_before)
     loaded = set(marked)
     for manifest in manifests:
-        if manifest.kind != "compact" or manifest.run_id in loaded:
+        if manifest.kind != "compact" or manifest.run_id in loaded | before:
             continue
         made_by = {maker[path] for path in manifest.retired if path in maker}
         there = made_by & loaded
         if made_by and there == made_by:
             loaded.add(manifest.run_id)
-        elif there and not _is_retired(manifest, manifests):
+        elif there and any(f.path not in retired for f in manifest.files):
             raise IntegrityError(
                 f"compaction {manifest.run_id} merged files of {min(there)}, which was loaded, "
                 f"with files of {min(made_by - there)}, which was not: empty the table, delete "
@@ -148,23 +153,18 @@ def unloaded_paths(lake: Lake) -> frozenset[str]:
         registration = loads.registration()
         if registration is not None:
             marked = loads.marked(rounds(manifests, registration)[-1])
-            loaded = loaded_runs(manifests, marked)
+            loaded = loaded_runs(manifests, registration, marked)
             waiting |= {f.path for m in manifests if m.run_id not in loaded for f in m.files}
-    return frozenset(waiting)
-
-
-def _is_retired(manifest: Manifest, manifests: Sequence[Manifest]) -> bool:
-    retired = {path for m in manifests for path in m.retired}
-    return all(f.path in retired for f in manifest.files)
+    return frozenset(waiting - {path for m in manifests for path in m.retired})
 
 
 def _encode(content: Registration | Mark) -> bytes:
     return msgspec.json.format(msgspec.json.encode(content), indent=1)
 
 
-def _decode(data: bytes, name: str, kind: type[Registration]) -> Registration:
+def _decode(data: bytes, name: str) -> Registration:
     try:
-        return msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(data, type=Registration)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise IntegrityError(
             f"{name} is not a registration of this version: {error}; delete its folder when the "

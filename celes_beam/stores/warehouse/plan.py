@@ -161,7 +161,7 @@ def plan_loads(
     round_ = all_rounds[-1]
     retired = {path for m in manifests for path in m.retired}
     live = {f.path for m in manifests for f in m.files} - retired
-    loaded = loaded_runs(manifests, marked[round_])
+    loaded = loaded_runs(manifests, registration, marked[round_])
     base = next((m for m in manifests if round_after(m.run_id) == round_), None)
     truncates = base is not None and base.run_id not in loaded
     if truncates and base is not None and not live.intersection(f.path for f in base.files):
