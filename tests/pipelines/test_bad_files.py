@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from celes_beam.contract import COLUMN_NAMES, ID
-from celes_beam.errors import ColumnError, InputChangedError, TooManyRejectedError
+from celes_beam.errors import ColumnError, InputChangedError, InputError, TooManyRejectedError
 from celes_beam.stores.inputs import read as read_module
 from celes_beam.stores.inputs.sources import SalesFiles
 from celes_beam.stores.lake.lake import Lake
@@ -218,3 +218,24 @@ def test_what_replaces_a_lake_is_never_short_of_a_file_that_changed(
         run(["-i", str(landing), "-o", str(lake), *QUIET, "--bad_files", "set_aside", "-f"])
 
     assert not lake.exists()
+
+
+def test_a_folder_whose_files_have_all_gone_is_nothing_new_to_an_append(tmp_path: Path) -> None:
+    landing, lake = landing_of(tmp_path), tmp_path / "lake"
+    command = ["-i", str(landing), "-o", str(lake), *QUIET, "--if_exists", "append"]
+    with pytest.raises(InputError, match="holds no file to read"):
+        run(command)
+    (landing / "a.csv").write_text(sales(1))
+    run(command)
+
+    (landing / "a.csv").unlink()
+
+    assert run(command).status == "no_new_files"
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputError, match="holds no file to read"):
+        run(["-i", str(tmp_path / "other"), *command[2:]])
+    with pytest.raises(InputError, match="holds no file to read"):
+        run([*command, "--reprocess"])
+    landing.rmdir()
+    with pytest.raises(InputError, match="no such file or folder"):
+        run(command)

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from celes_beam.errors import InputError, StorageError
-from celes_beam.stores.inputs.files import InputFile, list_inputs, open_input
+from celes_beam.stores.inputs.files import (
+    InputFile,
+    folder_of,
+    list_inputs,
+    list_landing,
+    open_input,
+)
 from celes_beam.stores.inputs.globs import glob_pattern
 
 
@@ -238,3 +244,69 @@ def test_a_file_that_changed_since_it_was_listed_is_not_read(root: Path) -> None
 )
 def test_glob_pattern(glob: str, path: str, fits: bool) -> None:
     assert bool(glob_pattern(glob).fullmatch(path)) == fits
+
+
+def test_a_pattern_may_name_nothing_when_that_is_known(tmp_path: Path) -> None:
+    make(tmp_path, "b/x.csv")
+    patterns = [str(tmp_path / "a*.csv"), str(tmp_path / "b")]
+
+    found = list_inputs(patterns, may_be_empty=lambda p: p == patterns[0])
+
+    assert [Path(f.path).name for f in found] == ["x.csv"]
+    with pytest.raises(InputError, match="no file matches"):
+        list_inputs(patterns, may_be_empty=lambda p: p == patterns[1])
+    with pytest.raises(InputError, match="no such file or folder"):
+        list_inputs([str(tmp_path / "gone")], may_be_empty=lambda _: True)
+
+
+@pytest.mark.parametrize("pattern", ["in", "in/", "in/*.csv", "in/**/v-[ab].csv", "link", "link/*"])
+def test_all_files_of_a_pattern_are_in_its_folder(tmp_path: Path, pattern: str) -> None:
+    make(tmp_path, "in/a.csv", "in/deep/v-a.csv")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    asked = f"{tmp_path}/{pattern}"
+
+    assert folder_of(asked) == f"{os.path.realpath(tmp_path)}/in/"
+    assert all(f.path.startswith(folder_of(asked)) for f in list_inputs([asked]))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "folder"),
+    [
+        ("gs://b", "gs://b/"),
+        ("gs://b/in/", "gs://b/in/"),
+        ("gs://b/in", "gs://b/in/"),
+        ("gs://b/in/v*.csv", "gs://b/in/v"),
+    ],
+)
+def test_the_folder_of_a_pattern_in_a_bucket(pattern: str, folder: str) -> None:
+    assert folder_of(pattern) == folder
+
+
+def test_a_landing_folder_may_be_empty_but_must_be_there(tmp_path: Path) -> None:
+    def none(path: str, why: str) -> None:
+        raise AssertionError(why)
+
+    assert list_landing([str(tmp_path), str(tmp_path / "*.csv")], None, none) == []
+    for name in ("gone", "gone/*.csv"):
+        with pytest.raises(InputError, match="gone"):
+            list_landing([str(tmp_path / name)], None, none)
+
+
+def test_a_file_that_goes_while_it_is_listed_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "a.csv", "b.csv")
+    told: dict[str, str] = {}
+    stat = Path.stat
+
+    def going(path: Path, **options: bool) -> os.stat_result:
+        if path.name == "a.csv":
+            path.unlink(missing_ok=True)
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", going)
+
+    found = list_landing([str(tmp_path)], None, told.setdefault)
+
+    assert [Path(f.path).name for f in found] == ["b.csv"]
+    assert told == {}

@@ -7,6 +7,7 @@ import pytest
 
 from celes_beam.config import Config
 from celes_beam.contract import CATEGORY, COLUMN_NAMES, SCHEMA, Rules
+from celes_beam.errors import ColumnError, InputChangedError
 from celes_beam.sales.generate import Generator
 from celes_beam.stores.inputs import sources
 from celes_beam.stores.inputs.files import list_inputs
@@ -91,3 +92,37 @@ def test_files_are_planned_and_read(tmp_path: Path) -> None:
     assert sum(p.rows for p in parts) == 2
     assert sum(p.accepted.num_rows for p in parts) == 1
     assert source.progress_of(shard) > 0
+
+
+def test_a_file_that_is_no_sales_is_a_shard_that_says_so_where_others_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("no,sales\n")
+    (file,) = list_inputs([str(path)])
+    rules = Rules(started=STARTED)
+    with pytest.raises(ColumnError):
+        SalesFiles(ReadOptions(), rules).plan(file)
+    source = SalesFiles(ReadOptions(), rules, sets_aside=True)
+
+    (shard,) = pickle.loads(pickle.dumps(source.plan(file)))
+
+    assert (source.source_of(shard), source.progress_of(shard)) == (str(path), file.size)
+    assert source.pieces(shard) == [shard]
+    with pytest.raises(ColumnError, match=r"a\.csv"):
+        list(source.read(shard))
+
+
+def test_a_damaged_file_that_changed_is_told_as_changed(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("no,sales\n")
+    (file,) = list_inputs([str(path)])
+    source = SalesFiles(ReadOptions(), Rules(started=STARTED), sets_aside=True)
+    path.write_text("no,sales,yet\n")
+
+    (shard,) = source.plan(file)
+
+    with pytest.raises(InputChangedError, match="changed since it was listed"):
+        list(source.read(shard))
+    path.unlink()
+    (shard,) = source.plan(file)
+    with pytest.raises(InputChangedError, match="gone since it was listed"):
+        list(source.read(shard))
