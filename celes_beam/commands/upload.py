@@ -146,7 +146,7 @@ def to_dict(done: Uploaded, *, dry_run: bool) -> dict[str, Any]:
         "seconds": round(done.seconds, 3),
         "objects": [
             {"name": o.name, "size": o.size, "crc32c": o.crc32c, "generation": str(o.generation)}
-            for o in sorted(done.sent, key=lambda o: o.name)
+            for o in done.sent
         ],
         "notes": list(done.notes),
     }

@@ -46,4 +46,8 @@ def cloud_errors(verb: str, what: str, *, needs: str = "") -> Iterator[None]:
 
 def _said(error: BaseException) -> str:
     message = getattr(error, "message", "") or str(error) or type(error).__name__
+    # Of tries that came to an end, the reason is what the last one met.
+    last = getattr(error, "cause", None)
+    if isinstance(last, BaseException):
+        message = f"{message}, at last {getattr(last, 'message', '') or last}"
     return " ".join(str(message).split())[:500]

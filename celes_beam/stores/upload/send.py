@@ -38,6 +38,8 @@ from celes_beam.stores.upload.transport import MeteredAdapter, Stopped, metered_
 
 PATIENCE_SECONDS = 120.0
 """How long one request is tried again, with pauses that grow, before the upload gives up."""
+FIRST_PAUSE_SECONDS = 0.5
+_MOST_PAUSE_SECONDS = 8.0
 _LOGGER = logging.getLogger(__name__)
 _ROUNDS = 3
 _WAVE = 4
@@ -136,7 +138,7 @@ class Sender:
                     "if_generation_match": generation,
                     "checksum": "crc32c",
                     "content_type": _CONTENT_TYPE,
-                    "retry": DEFAULT_RETRY.with_delay(0.5, 8.0, 2.0).with_timeout(self.patience),
+                    "retry": self._retry(),
                 },
                 # Sending and checksums leave the interpreter free, and threads report bytes.
                 worker_type=transfer_manager.THREAD,
@@ -179,6 +181,10 @@ class Sender:
             if error is None or isinstance(error, DataCorruption | ValueError):
                 raise _damaged(transfer.file, place) from error
             raise error
+
+    def _retry(self) -> Any:
+        pauses = DEFAULT_RETRY.with_delay(FIRST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS, 2.0)
+        return pauses.with_timeout(self.patience)
 
     @property
     def _place(self) -> str:

@@ -112,7 +112,7 @@ class Upload:
         sent: list[Sent] = []
         if plan.send and not dry_run:
             sender = Sender(to.bucket, to.workers, to.kms_key, to.project, to.patience)
-            sent = sender.send(plan.send, on_bytes)
+            sent = sorted(sender.send(plan.send, on_bytes), key=lambda one: one.name)
         result = Uploaded(
             to, self.sources, plan, made, tuple(sent), time.monotonic() - started, tuple(notes)
         )
