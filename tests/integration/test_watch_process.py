@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import os
 import signal
@@ -9,17 +10,20 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
 from celes_beam.contract import COLUMN_NAMES
+from celes_beam.stores.cloud.clients import storage_client
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
+from tests.gcs_server import StorageServer, start_gcs_server
 
 HEADER = ",".join(COLUMN_NAMES).encode() + b"\n"
 PATIENCE = 90.0
@@ -52,6 +56,17 @@ class Folder:
         partial = self.path / f".{name}"
         partial.write_bytes(data)
         partial.rename(self.path / name)
+
+
+class Bucket:
+    """A folder of a bucket."""
+
+    def __init__(self, bucket: Any) -> None:
+        self._bucket = bucket
+        self.url = f"gs://{bucket.name}/landing/"
+
+    def put(self, name: str, data: bytes) -> None:
+        self._bucket.blob(f"landing/{name}").upload_from_string(data)
 
 
 class Watching:
@@ -118,6 +133,19 @@ def check(lake: str, count: int) -> None:
         m.rows_accepted + m.rows_rejected for m in snapshot.runs
     )
     assert verify(Lake.open(lake)).problems == ()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageServer]:
+    with start_gcs_server(tmp_path_factory.mktemp("storage")) as started:
+        yield started
+
+
+@pytest.fixture
+def bucket(server: StorageServer, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return storage_client().create_bucket(f"b{uuid.uuid4().hex}")
 
 
 @pytest.fixture
@@ -234,3 +262,34 @@ def test_killed_at_many_points_every_row_is_there_once(folder: Folder, tmp_path:
         assert last.process.wait(PATIENCE) == 0, last.said
 
     check(str(lake), 2000 * next(numbers))
+
+
+def test_objects_arrive_in_a_bucket(bucket: Any, tmp_path: Path) -> None:
+    """An object is whole once it is there, so the very look that finds it takes it in."""
+    landing, lake = Bucket(bucket), str(tmp_path / "lake")
+    with watching(landing.url, lake, tmp_path, "--watch", "0.3") as watch:
+        landing.put("a.csv", HEADER + rows(1, 10))
+        watch.until(lambda: rows_in(lake) == 10)
+        landing.put("bad.csv", b"no,sales\n1,2\n")
+        landing.put("b.csv.gz", gzip.compress(HEADER + rows(11, 5)))
+        watch.until(lambda: rows_in(lake) == 15)
+        landing.put("a.csv", HEADER + rows(1, 11))
+        watch.until(lambda: "has changed since" in watch.said)
+        landing.put("c.csv", HEADER + rows(16, 5))
+        watch.until(lambda: rows_in(lake) == 20)
+        assert watch.end(signal.SIGTERM) == 0
+    assert watch.said.count("set aside: ") == 1
+    assert watch.said.count("has changed since") == 1
+    check(lake, 20)
+
+
+def test_a_bucket_that_is_not_there_ends_it_and_an_empty_one_does_not(
+    bucket: Any, tmp_path: Path
+) -> None:
+    lake = str(tmp_path / "lake")
+    with watching("gs://no-such-bucket-here/in", lake, tmp_path, "--watch", "1") as watch:
+        assert watch.process.wait(PATIENCE) == 2
+    assert "no bucket no-such-bucket-here; check the name" in watch.said
+    quick = ["--watch", "0.1", "--idle_rounds", "2"]
+    with watching(Bucket(bucket).url, lake, tmp_path, *quick) as watch:
+        assert watch.process.wait(PATIENCE) == 0, watch.said
