@@ -27,6 +27,7 @@ from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
 from celes_beam.stores.warehouse.tables import Destination
 from celes_beam.stores.warehouse.warehouse import Warehouse
 from tests.bigquery import Server, start_bigquery
+from tests.faults import FaultProxy, nth
 from tests.lakes import Sale, commit_sales, draft, reject
 
 REPOSITORY = Path(__file__).parents[2]
@@ -457,6 +458,22 @@ def test_a_job_that_fails_says_why_and_is_tried_again_next_time(
     # The stand-in keeps what a failed job had written before; Google's jobs are atomic.
     query(f"DELETE FROM `{table.path}` WHERE TRUE")
     load(lake, table)
+    assert held(table) == sorted(OLD)
+
+
+@pytest.mark.parametrize("how", ["answer", "reset", "lose_answer"])
+def test_faults_of_the_way_are_outlasted_and_nothing_comes_twice(
+    lake: Lake, table: TableName, server: Server, monkeypatch: pytest.MonkeyPatch, how: Any
+) -> None:
+    load(lake, table, partition_by=(REGION,))
+    commit_sales(lake, "r1", OLD, kind="create")
+    monkeypatch.setattr("celes_beam.stores.warehouse.jobs._FIRST_PAUSE_SECONDS", 0.01)
+    with FaultProxy(server.url.removeprefix("http://")) as way:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", way.url)
+        fault = way.add(how, nth(1), method="POST", path="/jobs")
+        assert load(lake, table).rows == 3
+        assert fault.happened == 1
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
     assert held(table) == sorted(OLD)
 
 

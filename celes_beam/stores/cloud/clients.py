@@ -42,6 +42,16 @@ def bigquery_is_emulated() -> bool:
     return bool(os.environ.get(BIGQUERY_EMULATOR))
 
 
+def bigquery_retry() -> Any:
+    """How often a request to BigQuery is repeated that failed for a reason that passes.
+
+    With growing pauses, up to a minute in all: Google's default of ten says nothing for that long.
+    """
+    from google.cloud.bigquery.retry import DEFAULT_RETRY  # noqa: PLC0415
+
+    return DEFAULT_RETRY.with_timeout(_RETRY_LIMIT.total_seconds())
+
+
 def arrow_filesystem() -> Any:
     """The ``pyarrow.fs.GcsFileSystem`` that reads objects at any place; it has no version check."""
     return _arrow_filesystem(os.environ.get(STORAGE_EMULATOR))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celes_beam.errors import LakeConflictError, StorageError, UsageError
+from celes_beam.stores.cloud.clients import bigquery_retry
 from celes_beam.stores.cloud.failures import cloud_errors
 
 MOST_SECONDS = 7 * 3600.0
@@ -15,6 +16,8 @@ MOST_SECONDS = 7 * 3600.0
 KEY_LABEL = "celes_job"
 _TRIES = 4
 """Jobs that one call starts for one key, when they fail for reasons that pass."""
+_REQUESTS = 6
+"""Requests to start one job, when they fail for reasons that pass."""
 _PASSING = {
     "backendError",
     "internalError",
@@ -84,28 +87,40 @@ class Jobs:
 
     def _nothing(self, job_id: str) -> Any:
         return self.client.query(
-            "SELECT 1 LIMIT 0", job_id=job_id, location=self.location, job_retry=None
+            "SELECT 1 LIMIT 0", job_id=job_id, location=self.location, job_retry=None, retry=None
         )
 
     def _start(self, job_id: str, start: Callable[[str], Any]) -> Any:
-        from google.api_core.exceptions import Conflict  # noqa: PLC0415
+        from google.api_core.exceptions import Conflict, GoogleAPIError  # noqa: PLC0415
+        from requests.exceptions import RequestException  # noqa: PLC0415
 
-        try:
-            return start(job_id)
-        except Conflict:
-            return self.client.get_job(job_id, location=self.location)
+        for tried in range(_REQUESTS):
+            try:
+                return start(job_id)
+            except Conflict:
+                return self.client.get_job(job_id, location=self.location, retry=bigquery_retry())
+            except (GoogleAPIError, RequestException) as error:
+                if not _passes(error) or tried == _REQUESTS - 1:
+                    raise
+            self.sleep(_FIRST_PAUSE_SECONDS * 2**tried)
+            # The job may have started, and only the answer was lost.
+            job = self._find(job_id)
+            if job is not None:
+                return job
+        raise AssertionError("the last request returned or raised")
 
     def _find(self, job_id: str) -> Any:
         from google.api_core.exceptions import NotFound  # noqa: PLC0415
 
+        retry = bigquery_retry()
         try:
-            return self.client.get_job(job_id, location=self.location)
+            return self.client.get_job(job_id, location=self.location, retry=retry)
         except NotFound:
             if not self.emulated:
                 return None
         # The stand-in gives jobs with an uploaded file ids of its own, but keeps their labels.
-        labelled = (j for j in self.client.list_jobs() if j.labels.get(KEY_LABEL) == job_id)
-        return next(labelled, None)
+        jobs = self.client.list_jobs(retry=retry)
+        return next((j for j in jobs if j.labels.get(KEY_LABEL) == job_id), None)
 
     def _failure(self, job: Any, what: str) -> dict[str, Any] | None:
         """Wait for a job's end; what went wrong with it, or None."""
@@ -113,11 +128,26 @@ class Jobs:
 
         with cloud_errors("wait for", f"the job that loads {what}", needs=_NEEDS):
             try:
-                job.result(timeout=MOST_SECONDS)
+                job.result(timeout=MOST_SECONDS, retry=bigquery_retry())
             except GoogleAPICallError:
                 if job.state != "DONE" or not job.error_result:
                     raise
         return dict(job.error_result) if job.error_result else None
+
+
+def _passes(error: Exception) -> bool:
+    """Whether a request may go well the next time."""
+    from google.api_core.exceptions import (  # noqa: PLC0415
+        GoogleAPICallError,
+        ServerError,
+        TooManyRequests,
+    )
+    from requests.exceptions import RequestException  # noqa: PLC0415
+
+    if isinstance(error, GoogleAPICallError):
+        reasons = {str(e.get("reason")) for e in error.errors if isinstance(e, dict)}
+        return isinstance(error, (ServerError, TooManyRequests)) or bool(reasons & _PASSING)
+    return isinstance(error, RequestException)
 
 
 def _ids(key: str) -> Iterator[str]:

@@ -54,7 +54,7 @@ class Loader:
         if chunk.how == "direct":
             uris = [f"{self.storage.root.rstrip('/')}/{f.path}" for f in chunk.files]
             return client.load_table_from_uri(
-                uris, table, job_id=job_id, location=location, job_config=config
+                uris, table, job_id=job_id, location=location, job_config=config, retry=None
             )
         with ExitStack() as opened:
             if chunk.how == "rewritten":

@@ -217,8 +217,10 @@ def _unfinished(
             gone.update(bases[round_].retired)
         if number < first:
             continue
+        # Whoever knew of an overwrite was in its round, not in one before it.
+        later = set(earlier[number + 1 :]) | {rounds(manifests, registration)[-1]}
         for manifest in manifests:
-            if manifest.run_id not in marked[round_]:
+            if manifest.run_id not in marked[round_] and round_after(manifest.run_id) not in later:
                 there = {f.path for f in manifest.files} - gone
                 yield from (c.key for c in loading.chunks(manifest, round_, there))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celes_beam.errors import UsageError
-from celes_beam.stores.cloud.clients import bigquery_client
+from celes_beam.stores.cloud.clients import bigquery_client, bigquery_retry
 from celes_beam.stores.cloud.failures import cloud_errors
 from celes_beam.stores.warehouse.schema import rejected_table, sales_table
 from celes_beam.stores.warehouse.shape import check_fits
@@ -100,11 +100,13 @@ def make(destination: Destination, partition_by: Collection[str]) -> Tables:
     client = bigquery_client(name.project)
     if not seen.dataset_made:
         with cloud_errors("make", f"dataset {name.project}:{name.dataset}", needs=_NEEDS):
-            client.create_dataset(_dataset(destination, seen.location), exists_ok=True)
+            client.create_dataset(
+                _dataset(destination, seen.location), exists_ok=True, retry=bigquery_retry()
+            )
     for table, made in ((seen.sales, seen.sales_made), (seen.rejected, seen.rejected_made)):
         if not made:
             with cloud_errors("make", f"table {table.reference}", needs=_NEEDS):
-                client.create_table(table, exists_ok=True)
+                client.create_table(table, exists_ok=True, retry=bigquery_retry())
     for view_name, view, made in seen.views:
         if not made:
             described = bigquery.Table(view_name.path)
@@ -112,7 +114,7 @@ def make(destination: Destination, partition_by: Collection[str]) -> Tables:
             described.description = view.description
             described.labels = {_OWNER_LABEL: _owner(name)}
             with cloud_errors("make", f"view {view_name}", needs=_NEEDS):
-                client.create_table(described, exists_ok=True)
+                client.create_table(described, exists_ok=True, retry=bigquery_retry())
     return look_at(destination, partition_by)
 
 
@@ -156,6 +158,6 @@ def _found(get: Any, name: Any) -> Any:
     from google.api_core.exceptions import NotFound  # noqa: PLC0415
 
     try:
-        return get(name)
+        return get(name, retry=bigquery_retry())
     except NotFound:
         return None
