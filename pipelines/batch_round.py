@@ -158,7 +158,9 @@ def _report(manifest: Manifest, skipped: Sequence[str]) -> None:
     for refused in manifest.refused_inputs:
         _LOGGER.warning("set aside: %s", refused.refused)
     for path in skipped:
-        _LOGGER.warning("left for the next run: %s changed, or went, while it was read", path)
+        _LOGGER.warning(
+            "left for the next run: %s changed, went or was closed to us while it was read", path
+        )
 
 
 def _paths(manifest: Manifest) -> tuple[str, ...]:

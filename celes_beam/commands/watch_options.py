@@ -43,7 +43,8 @@ def add_watch_flags(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         metavar="SECONDS",
         help="go on looking for new files, every so many seconds, and append them to the lake, one "
-        "commit for all that a look finds; --if_exists is append then. SIGTERM or Ctrl-C ends it "
+        "commit for all that a look finds; --if_exists is append then. A local file is taken in "
+        "when two looks have seen it alike. SIGTERM or Ctrl-C ends it "
         "after the round under way, a second one at once",
     )
     group.add_argument(

@@ -1,8 +1,14 @@
+import sys
 from collections.abc import Callable, Sequence
 
 import pytest
 
-from celes_beam.commands.command_line import explain, run_command
+from celes_beam.commands.command_line import (
+    explain,
+    part_of_command,
+    run_command,
+    worker_output_held,
+)
 from celes_beam.errors import ConfigError, StorageError, TooManyRejectedError
 
 
@@ -55,3 +61,26 @@ def test_an_error_of_another_process_is_found_in_the_text() -> None:
     )
 
     assert explain(RuntimeError(text)) == ("5 of 6 rows", 3)
+
+
+def test_what_is_held_back_after_an_error_is_held_for_a_part_of_the_command_only(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def command(_: Sequence[str]) -> int:
+        for number in (1, 2):
+            try:
+                with part_of_command():
+                    try:
+                        with worker_output_held():
+                            raise StorageError("the disk is full")
+                    finally:
+                        print("a traceback that comes late", file=sys.stderr)
+            except StorageError as error:
+                print(f"round {number}: {error}", file=sys.stderr)
+        return 0
+
+    assert run_command("t", command, []) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "round 1: the disk is full",
+        "round 2: the disk is full",
+    ]
