@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Measured, Runs
-from benchmarks.subjects import Section
+from benchmarks.section import Section
 
 PACKAGES = ("apache-beam", "pyarrow", "numpy", "polars", "duckdb", "pandas")
 

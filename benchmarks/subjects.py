@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measure import Contestant, Runs, measure, run_process
+from benchmarks.section import Goal, Say, Section
+from benchmarks.upload import upload
 
 OURS = "pipelines.batch"
 LIMIT = "the limit"
@@ -29,27 +30,6 @@ MAX_GROWTH = 0.15
 MORE_ROWS = 5
 MAX_HELP_SECONDS = 0.5
 HELP_RUNS = 10
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What was to be reached, what was measured, and whether it will do."""
-
-    text: str
-    measured: str
-    reached: bool
-
-
-@dataclass(frozen=True)
-class Section:
-    """A subject's figures; ``whole`` when only whole processes were measured."""
-
-    title: str
-    runs: Sequence[Runs]
-    goals: Sequence[Goal]
-    whole: bool = False
 
 
 def generate(rows: int, rounds: int, say: Say) -> Section:
@@ -206,6 +186,7 @@ SUBJECTS: dict[str, Callable[[int, int, Say], Section]] = {
     "straightforward": straightforward,
     "memory": memory,
     "help": start,
+    "upload": upload,
 }
 
 

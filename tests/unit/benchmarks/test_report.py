@@ -7,7 +7,7 @@ from rich.console import Console
 
 from benchmarks.measure import Contestant, Measured, Runs
 from benchmarks.report import machine, markdown, print_section
-from benchmarks.subjects import Goal, Section
+from benchmarks.section import Goal, Section
 
 CONTENT = {"groups": [], "rows": 10, "files": 12, "bytes": 66_200_000}
 
