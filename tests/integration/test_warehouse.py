@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from rich.console import Console
 
+from celes_beam.commands.warehouse_report import DryRun
 from celes_beam.contract import CATEGORY, COLUMN_NAMES, REGION
 from celes_beam.errors import IntegrityError, LakeConflictError, StorageError, UsageError
 from celes_beam.stores.cloud.clients import bigquery_client
@@ -558,3 +561,28 @@ def test_a_lake_partitioned_by_all_there_is_arrives_whole(table: TableName, tmp_
         for c in summary.to_dict()["by_category"]
     ]
     assert [row[:3] for row in by_category] == sorted(expected)
+
+
+def test_a_dry_run_tells_programs_what_it_tells_people(table: TableName, tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path / "lake"))
+    commit_sales(lake, "r1", OLD, kind="create")
+    lake.commit(reject(lake, draft(lake, "r2", []), 2))
+    told = DryRun(Destination(table), *Warehouse(Destination(table), lake).pending(), "./lake")
+    content = told.to_dict()
+    assert content["dataset"] == {"name": f"{PROJECT}:{table.dataset}", "exists": False} | {
+        "location": "US"
+    }
+    assert [(j["run_id"], j["into"], j["files"], j["rows"]) for j in content["jobs"]] == [
+        ("r1", "sales", 2, 3),
+        ("r2", "rejected rows", 1, 2),
+    ]
+    console = Console(record=True, width=120, file=io.StringIO())
+    told.print(console)
+    shown = console.export_text()
+    for part in (
+        "Dry run: nothing was changed.",
+        "clustered by region_de_venta",
+        "Load jobs",
+        "r2",
+    ):
+        assert part in shown

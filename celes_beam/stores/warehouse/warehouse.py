@@ -5,6 +5,7 @@ The argument is in ``docs/warehouse.md``.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -111,7 +112,7 @@ class Warehouse:
         except CelesError as error:
             raise type(error)(
                 f"{str(error).rstrip('.')}; the rows are in the lake: load what is missing with "
-                f"celes-beam lake load {self.lake.storage.root} "
+                f"celes-beam lake load {shlex.quote(self.lake.storage.root)} "
                 f"--bigquery_table {self.destination.table}"
             ) from error
 
