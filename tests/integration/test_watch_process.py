@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import itertools
 import os
@@ -121,6 +122,10 @@ def watching(landing: str, lake: str, logs: Path, *flags: str) -> Iterator[Watch
 
 def rows_in(lake: str) -> int:
     return Lake.open(lake).snapshot().rows
+
+
+def has_rows(lake: str, least: int) -> bool:
+    return rows_in(lake) >= least
 
 
 def check(lake: str, count: int) -> None:
@@ -293,3 +298,21 @@ def test_a_bucket_that_is_not_there_ends_it_and_an_empty_one_does_not(
     quick = ["--watch", "0.1", "--idle_rounds", "2"]
     with watching(Bucket(bucket).url, lake, tmp_path, *quick) as watch:
         assert watch.process.wait(PATIENCE) == 0, watch.said
+
+
+def test_two_watches_of_one_folder_take_each_file_in_once(folder: Folder, tmp_path: Path) -> None:
+    lake = str(tmp_path / "lake")
+    logs = [tmp_path / name for name in ("one", "two")]
+    for log in logs:
+        log.mkdir()
+    flags = ["--watch", "0.1"]
+    with watching(folder.url, lake, logs[0], *flags) as one:
+        with watching(folder.url, lake, logs[1], *flags) as two:
+            for number in range(10):
+                folder.put(f"{number}.csv", HEADER + rows(1 + 500 * number, 500))
+                one.until(functools.partial(has_rows, lake, 500 * number))
+            one.until(functools.partial(has_rows, lake, 5000))
+            assert two.end(signal.SIGTERM) in {0, 1}
+        assert one.end(signal.SIGTERM) in {0, 1}
+    check(lake, 5000)
+    assert "Traceback" not in one.said + two.said
