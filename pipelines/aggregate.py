@@ -89,7 +89,7 @@ def run(argv: Sequence[str] | None = None) -> AggregateSummary:
     flags, beam_argv = parse_flags(parser, sys.argv[1:] if argv is None else argv)
 
     from celes_beam.commands.aggregate_options import aggregate_options  # noqa: PLC0415
-    from celes_beam.commands.summary import check_json_target  # noqa: PLC0415
+    from celes_beam.commands.console import check_json_target  # noqa: PLC0415
 
     options = aggregate_options(flags)
     for folder in filter(None, (flags.input, flags.output)):

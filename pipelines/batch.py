@@ -79,7 +79,7 @@ def _asked_for(argv: Sequence[str]) -> tuple[argparse.Namespace, BatchOptions, P
     flags, beam_argv = parse_flags(parser, argv)
 
     from celes_beam.commands.batch_options import batch_options  # noqa: PLC0415
-    from celes_beam.commands.summary import check_json_target  # noqa: PLC0415
+    from celes_beam.commands.console import check_json_target  # noqa: PLC0415
 
     options = batch_options(flags)
     check_json_target(flags.summary_json, options.output)

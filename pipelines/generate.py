@@ -71,8 +71,8 @@ def run(argv: Sequence[str] | None = None) -> DatasetSummary:
     parser = flag_parser(PROGRAM, DESCRIPTION, add_dataset_flags, add_sales_flags)
     flags, beam_argv = parse_flags(parser, sys.argv[1:] if argv is None else argv)
 
+    from celes_beam.commands.console import check_json_target  # noqa: PLC0415
     from celes_beam.commands.dataset_options import dataset_options  # noqa: PLC0415
-    from celes_beam.commands.summary import check_json_target  # noqa: PLC0415
 
     options = dataset_options(flags)
     options.target.check(overwrite=options.overwrite)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from celes_beam.commands.console import write_json
 from celes_beam.commands.flags import one_header_each
-from celes_beam.commands.summary import print_aggregates, print_top, write_json
+from celes_beam.commands.summary import print_aggregates, print_top
 from celes_beam.errors import ConfigError
 from celes_beam.sales.order import Order
 from celes_beam.sales.scan import Questions

@@ -90,7 +90,7 @@ def run_and_show(
 
     def command(arguments: Sequence[str]) -> int:
         summary = run(arguments)
-        from celes_beam.commands.summary import console_for  # noqa: PLC0415 - not for --help
+        from celes_beam.commands.console import console_for  # noqa: PLC0415 - not for --help
 
         summary.print(console_for(sys.stdout))
         return 0

@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celes_beam.commands.summary import print_next_steps, write_json
+from celes_beam.commands.console import print_next_steps, write_json
 from celes_beam.config import Config, config_from_flags
 from celes_beam.errors import ConfigError
 from celes_beam.stores.datasets.dataset_target import DatasetTarget

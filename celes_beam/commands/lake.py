@@ -182,7 +182,7 @@ def _compact(flags: argparse.Namespace) -> int:
 
 
 def _load(flags: argparse.Namespace) -> int:
-    from celes_beam.commands.summary import console_for  # noqa: PLC0415
+    from celes_beam.commands.console import console_for  # noqa: PLC0415
     from celes_beam.commands.warehouse_options import destination  # noqa: PLC0415
     from celes_beam.commands.warehouse_report import DryRun, print_loaded  # noqa: PLC0415
     from celes_beam.stores.warehouse.warehouse import Warehouse  # noqa: PLC0415

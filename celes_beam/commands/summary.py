@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
-import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from celes_beam.errors import ConfigError, StorageError
+from celes_beam.commands.console import print_next_steps, write_json
 from celes_beam.stores.lake.ingest import describe_example
 from celes_beam.stores.lake.manifest import Manifest, RegionMean
 from celes_beam.stores.results.results import CategoryShare, TopSale, category_shares
@@ -215,60 +210,6 @@ def print_top(console: Console, sales: Sequence[TopSale], title: str) -> None:
     console.print(table)
     if len(sales) > _TOP_SHOWN:
         console.print(f"… and {len(sales) - _TOP_SHOWN:,} more", highlight=False)
-
-
-def print_next_steps(console: Console, commands: Sequence[str]) -> None:
-    """Print what can be run next, a line each, so that it can be copied as it stands."""
-    console.print("Next:")
-    for command in commands:
-        console.print(f"  {_reachable(command)}", soft_wrap=True, highlight=False, markup=False)
-
-
-def _reachable(command: str) -> str:
-    """Name the program of a command by its path, unless the shell finds that very one by name."""
-    program, _, arguments = command.partition(" ")
-    folder = Path(sys.executable).parent
-    found = shutil.which(program)
-    if found is None or Path(found).parent != folder:
-        program = os.path.relpath(folder / program)
-    return f"{program} {arguments}"
-
-
-def check_json_target(path: str | None, outside: str) -> None:
-    """Raise ``ConfigError`` when a summary could not be written to ``path`` once the work is done.
-
-    It may not be in the folder ``outside``, where every file is data.
-    """
-    if path is None:
-        return
-    target, folder = Path(path).resolve(), Path(outside).resolve()
-    if target == folder or folder in target.parents:
-        raise ConfigError(
-            f"--summary_json {path} is inside {outside}, where every file is data: name a file "
-            "elsewhere"
-        )
-    if target.is_dir() or not os.access(target if target.exists() else target.parent, os.W_OK):
-        raise ConfigError(
-            f"--summary_json {path} cannot be written: name a file in a folder that is there"
-        )
-
-
-def write_json(path: str, content: dict[str, Any]) -> None:
-    """Write JSON to a file. Raises ``StorageError`` naming the path."""
-    text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(
-            f"--summary_json {path} could not be written: {error.strerror}; the run itself is done"
-        ) from error
-
-
-def console_for(stream: IO[str]) -> Console:
-    """A console that keeps tables whole where nobody watches (a log, a pipe)."""
-    from rich.console import Console  # noqa: PLC0415 - slow to import: not for --help
-
-    return Console(file=stream, width=None if stream.isatty() else 100)
 
 
 def _money(text: str) -> str:

@@ -93,12 +93,12 @@ def add_upload_command(groups: argparse._SubParsersAction[Any]) -> None:
 
 
 def _upload(flags: argparse.Namespace) -> int:
-    from celes_beam.commands.progress import BYTES, meter, watch  # noqa: PLC0415
-    from celes_beam.commands.summary import (  # noqa: PLC0415
+    from celes_beam.commands.console import (  # noqa: PLC0415
         check_json_target,
         console_for,
         write_json,
     )
+    from celes_beam.commands.progress import BYTES, meter, watch  # noqa: PLC0415
     from celes_beam.errors import ConfigError  # noqa: PLC0415
     from celes_beam.stores.upload.upload import Destination, prepare  # noqa: PLC0415
 
@@ -156,7 +156,7 @@ def _print(done: Uploaded, console: Any, *, dry_run: bool) -> None:
     from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
     from rich.table import Table  # noqa: PLC0415
 
-    from celes_beam.commands.summary import print_next_steps  # noqa: PLC0415
+    from celes_beam.commands.console import print_next_steps  # noqa: PLC0415
 
     plan = done.plan
     facts = Table.grid(padding=(0, 2))

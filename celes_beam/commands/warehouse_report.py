@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celes_beam.commands.summary import write_json
+from celes_beam.commands.console import write_json
 
 if TYPE_CHECKING:
     from rich.console import Console

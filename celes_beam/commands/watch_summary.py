@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from celes_beam.commands.summary import RunSummary, print_next_steps, write_json
+from celes_beam.commands.console import print_next_steps, write_json
+from celes_beam.commands.summary import RunSummary
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from celes_beam.commands.summary import RunSummary, check_json_target, console_for, write_json
+from celes_beam.commands.console import check_json_target, console_for, write_json
+from celes_beam.commands.summary import RunSummary
 from celes_beam.errors import ConfigError, StorageError
 from celes_beam.stores.lake.manifest import (
     CategoryTotal,

@@ -3,7 +3,8 @@ import json
 
 import msgspec
 
-from celes_beam.commands.summary import RunSummary, console_for
+from celes_beam.commands.console import console_for
+from celes_beam.commands.summary import RunSummary
 from celes_beam.commands.watch_summary import WatchSummary, round_line
 from celes_beam.stores.lake.manifest import InputRecord
 from tests.unit.commands.test_summary import MANIFEST
