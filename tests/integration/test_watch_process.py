@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
@@ -141,8 +142,13 @@ def check(lake: str, count: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageServer]:
-    with start_gcs_server(tmp_path_factory.mktemp("storage")) as started:
+def storage_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("storage")
+
+
+@pytest.fixture(scope="module")
+def server(storage_folder: Path) -> Iterator[StorageServer]:
+    with start_gcs_server(storage_folder) as started:
         yield started
 
 
@@ -226,18 +232,36 @@ def test_a_second_signal_interrupts_it(folder: Folder, tmp_path: Path) -> None:
     assert not list(lake.glob("_staging/*"))
 
 
-def test_killed_at_many_points_every_row_is_there_once(folder: Folder, tmp_path: Path) -> None:
-    lake = tmp_path / "lake"
+@dataclass(frozen=True)
+class Places:
+    """Where files arrive, the lake they go to, and the folder in which that rests in truth."""
+
+    landing: Place
+    lake: str
+    path: Path
+
+
+@pytest.fixture(params=["folder"])
+def places(request: pytest.FixtureRequest, tmp_path: Path, storage_folder: Path) -> Places:
+    if request.param == "folder":
+        return Places(Folder(tmp_path / "landing"), str(tmp_path / "lake"), tmp_path / "lake")
+    bucket = request.getfixturevalue("bucket")
+    lake = f"gs://{bucket.name}/lake"
+    return Places(Bucket(bucket), lake, storage_folder / bucket.name / "lake")
+
+
+def test_killed_at_many_points_every_row_is_there_once(places: Places, tmp_path: Path) -> None:
+    landing, lake, path = places.landing, places.lake, places.path
     numbers = itertools.count()
 
     def arrive(files: int) -> None:
         for _ in range(files):
             number = next(numbers)
-            folder.put(f"{number}.csv", HEADER + rows(1 + 2000 * number, 2000))
+            landing.put(f"{number}.csv", HEADER + rows(1 + 2000 * number, 2000))
 
     def appears(pattern: str) -> Callable[[], bool]:
         """Whether something new is there; what is there for a moment may take several rounds."""
-        before = set(lake.glob(pattern))
+        before = set(path.glob(pattern))
         arrived = time.monotonic()
 
         def look() -> bool:
@@ -245,7 +269,7 @@ def test_killed_at_many_points_every_row_is_there_once(folder: Folder, tmp_path:
             if time.monotonic() - arrived > 2:
                 arrive(1)
                 arrived = time.monotonic()
-            return bool(set(lake.glob(pattern)) - before)
+            return bool(set(path.glob(pattern)) - before)
 
         return look
 
@@ -259,14 +283,14 @@ def test_killed_at_many_points_every_row_is_there_once(folder: Folder, tmp_path:
     ]
     for point in points:
         arrive(3)
-        with watching(folder.url, str(lake), tmp_path, "--watch", "0.3") as watch:
+        with watching(landing.url, lake, tmp_path, "--watch", "0.3") as watch:
             watch.until(appears(point))
             watch.end(signal.SIGKILL)
     arrive(1)
-    with watching(folder.url, str(lake), tmp_path, "--watch", "0.3", "--idle_rounds", "2") as last:
+    with watching(landing.url, lake, tmp_path, "--watch", "0.3", "--idle_rounds", "2") as last:
         assert last.process.wait(PATIENCE) == 0, last.said
 
-    check(str(lake), 2000 * next(numbers))
+    check(lake, 2000 * next(numbers))
 
 
 def test_objects_arrive_in_a_bucket(bucket: Any, tmp_path: Path) -> None:
