@@ -260,6 +260,21 @@ def small_uploads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr("celes_beam.stores.warehouse.plan.BYTES_PER_UPLOAD", 1)
 
 
+def test_of_processes_that_load_at_once_one_starts_each_job(
+    table: TableName, tmp_path: Path
+) -> None:
+    lake = Lake.open(str(tmp_path / "lake"))
+    Warehouse(Destination(table), lake).prepare(partition_by=(REGION,))
+    commit_sales(lake, "r1", OLD, kind="create")
+    arguments = CLI["lake load"](lake.storage.root, str(table))
+    racers = [
+        subprocess.Popen([sys.executable, *arguments], cwd=REPOSITORY, stdout=subprocess.DEVNULL)
+        for _ in range(3)
+    ]
+    assert [racer.wait(60) for racer in racers] == [0, 0, 0]
+    assert held(table) == sorted(OLD)
+
+
 def test_rejected_rows_have_a_table_of_their_own(lake: Lake, table: TableName) -> None:
     load(lake, table, partition_by=(REGION,))
     lake.commit(reject(lake, draft(lake, "r1", OLD, kind="create"), 2))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from celes_beam.errors import LakeConflictError, StorageError, UsageError
@@ -91,6 +96,13 @@ class Jobs:
         )
 
     def _start(self, job_id: str, start: Callable[[str], Any]) -> Any:
+        if not self.emulated:
+            return self._request(job_id, start)
+        # The stand-in refuses no id, so that of two processes of this machine both would start it.
+        with _one_at_a_time():
+            return self._find(job_id) or self._request(job_id, start)
+
+    def _request(self, job_id: str, start: Callable[[str], Any]) -> Any:
         from google.api_core.exceptions import Conflict, GoogleAPIError  # noqa: PLC0415
         from requests.exceptions import RequestException  # noqa: PLC0415
 
@@ -133,6 +145,15 @@ class Jobs:
                 if job.state != "DONE" or not job.error_result:
                     raise
         return dict(job.error_result) if job.error_result else None
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Hold what only one process of this user has; the system lets go of it for a killed one."""
+    path = Path(tempfile.gettempdir(), f"celes-bigquery-{os.getuid()}.lock")
+    with path.open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def _passes(error: Exception) -> bool:
