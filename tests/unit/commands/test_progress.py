@@ -1,11 +1,12 @@
 import io
 import logging
 import threading
+import time
 
 import pytest
 
 from celes_beam.commands import progress
-from celes_beam.commands.progress import meter, watch
+from celes_beam.commands.progress import BYTES, meter, watch
 
 
 class Terminal(io.StringIO):
@@ -38,6 +39,21 @@ def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     with watch("bar", 100, mode="auto", stream=terminal):
         meter("bar").add(rows=50, done=50)
         assert terminal.written.wait(10)
+
+
+def test_bytes_are_shown_as_megabytes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "_LOG_SECONDS", 0.01)
+    with (
+        caplog.at_level(logging.INFO, "celes_beam.commands.progress"),
+        watch("bytes", 4_000_000, mode="auto", unit=BYTES, stream=io.StringIO()),
+    ):
+        meter("bytes").add(done=3_000_000)
+        end = time.monotonic() + 10
+        while "3.0 MB, 75%" not in caplog.text and time.monotonic() < end:
+            time.sleep(0.01)
+    assert "3.0 MB, 75%" in caplog.text
 
 
 def test_elsewhere_it_is_log_lines(
