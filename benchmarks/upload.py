@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.latency import delayed
 from benchmarks.measure import Contestant, Runs, measure, run_process
 from benchmarks.section import Goal, Say, Section
 
 BUCKET = "celes-bench"
 ONE_BY_ONE = "one file at a time"
 GCLOUD = "gcloud storage cp"
-_FILE_MB = 8
+_FILE_MB = 4
+_ROUND_TRIP_SECONDS = 0.03
 
 
 def upload(rows: int, rounds: int, say: Say) -> Section:
@@ -55,7 +57,8 @@ def upload(rows: int, rounds: int, say: Say) -> Section:
         files = len(list(lake.glob("[!_]*/*.parquet")))
         runs = measure(contestants, rounds, say)
     return Section(
-        f"{files} files of a lake ({size / 1e6:,.0f} MB) to a local Cloud Storage, whole commands",
+        f"{files} files of a lake ({size / 1e6:,.0f} MB) to a local Cloud Storage that answers "
+        f"after {_ROUND_TRIP_SECONDS * 1000:.0f} ms, whole commands",
         runs,
         [_speed(runs[0], other, size) for other in runs[1:] if other.contestant.name in _BEATEN],
         whole=True,
@@ -92,18 +95,17 @@ def _other(way: str, lake: Path) -> Callable[[Path], list[str]]:
 @contextmanager
 def _server(folder: Path) -> Iterator[None]:
     from celes_beam.local.servers import start_storage  # noqa: PLC0415 - needed for this alone
-    from celes_beam.stores.cloud.clients import storage_client  # noqa: PLC0415
+    from celes_beam.stores.cloud.clients import STORAGE_EMULATOR, storage_client  # noqa: PLC0415
 
     server = start_storage(folder / "server")
-    before = {name: os.environ.get(name) for name in server.environment}
-    os.environ.update(server.environment)
+    before = os.environ.get(STORAGE_EMULATOR)
     try:
-        storage_client().create_bucket(BUCKET)
-        yield
+        with delayed(server.address, _ROUND_TRIP_SECONDS) as address:
+            os.environ[STORAGE_EMULATOR] = f"http://{address}"
+            storage_client().create_bucket(BUCKET)
+            yield
     finally:
         server.stop()
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        os.environ.pop(STORAGE_EMULATOR)
+        if before is not None:
+            os.environ[STORAGE_EMULATOR] = before

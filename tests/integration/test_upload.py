@@ -218,7 +218,17 @@ def test_a_lake_in_the_bucket_is_left_alone(name: str, folder: Path) -> None:
     for prefix in ("lakes/one", "lakes/one/region_de_venta=Norte"):
         with pytest.raises(UsageError, match="holds a lake, whose files count only as its commits"):
             upload(str(folder), name, prefix=prefix)
+    with pytest.raises(UsageError, match=rf"gs://{name}/lakes/one/ holds a lake"):
+        upload(str(folder / "c.parquet"), name, prefix="lakes/one")
     assert len(upload(str(folder), name, prefix="lakes/two").sent) == 4
+    assert len(upload(str(folder), name, prefix="lakes").sent) == 4
+    bucket.blob("lakes/region=Sur/_commits/a.json").upload_from_string(b"{}")
+    with pytest.raises(UsageError, match=rf"gs://{name}/lakes/region=Sur/ holds a lake"):
+        upload(str(folder), name, prefix="lakes")
+    bucket.blob("_commits/a.json").upload_from_string(b"{}")
+    for prefix in ("", "lakes/three"):
+        with pytest.raises(UsageError, match=rf"gs://{name}/ holds a lake"):
+            upload(str(folder), name, prefix=prefix)
 
 
 def test_a_file_that_changes_while_it_is_sent_does_not_stay(name: str, folder: Path) -> None:

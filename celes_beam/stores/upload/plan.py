@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,13 +85,17 @@ def object_names(sources: Sources, prefix: str) -> dict[str, SourceFile]:
     return names
 
 
-def list_present(client: Any, bucket: str, sources: Sources, prefix: str) -> dict[str, Present]:
-    """The objects that may be those of the files, each once, by name.
+def listed_prefix(sources: Sources, prefix: str) -> str:
+    """What the names of all objects begin with that may be those of the files."""
+    below = f"{prefix}/" if prefix else ""
+    return below if sources.is_folder else below + sources.files[0].name
+
+
+def list_present(client: Any, bucket: str, start: str) -> dict[str, Present]:
+    """The objects whose names begin with ``start``, by name.
 
     Raises ``UsageError`` when they may not be listed, ``StorageError`` when the service fails.
     """
-    below = f"{prefix}/" if prefix else ""
-    start = below if sources.is_folder else below + sources.files[0].name
     with cloud_errors("list", f"gs://{bucket}/{start}", needs="roles/storage.objectViewer"):
         found = client.list_blobs(
             bucket, prefix=start, fields="items(name,size,crc32c,generation),nextPageToken"
@@ -99,22 +103,40 @@ def list_present(client: Any, bucket: str, sources: Sources, prefix: str) -> dic
         return {b.name: Present(int(b.size), b.crc32c or "", int(b.generation)) for b in found}
 
 
-def check_no_lake(client: Any, bucket: str, names: Sequence[str]) -> None:
-    """Raise ``UsageError`` when an object would come to lie in a lake, which did not commit it."""
-    folders = {""}
-    for name in names:
-        parts = name.split("/")[:-1]
-        folders.update("/".join(parts[: i + 1]) + "/" for i in range(len(parts)))
-    for folder in sorted(folders):
-        with cloud_errors("list", f"gs://{bucket}/{folder}", needs="roles/storage.objectViewer"):
-            marks = client.list_blobs(bucket, prefix=f"{folder}{LAKE_MARK}/", max_results=1)
-            is_lake = any(True for _ in marks)
-        if is_lake:
+def check_no_lake(
+    client: Any, bucket: str, names: Iterable[str], present: Iterable[str], below: str
+) -> None:
+    """Raise ``UsageError`` when an object would come to lie in a lake, which did not commit it.
+
+    ``present`` are the names of all objects whose names begin with ``below``; the folders above are
+    asked for.
+    """
+    marks = f"/{LAKE_MARK}/"
+    lakes = {there.partition(marks)[0] + "/" for there in present if marks in there}
+    lakes |= {"" for there in present if there.startswith(marks[1:])}
+    inside = {folder for name in names for folder in _folders(name)}
+    for folder in sorted(inside):
+        seen = folder.startswith(below)
+        if folder in lakes if seen else _is_lake(client, bucket, folder):
             raise UsageError(
                 f"gs://{bucket}/{folder} holds a lake, whose files count only as its commits say: "
                 "give another --prefix, or commit the rows to it (python -m pipelines.batch "
                 f"--if_exists append --output gs://{bucket}/{folder})"
             )
+
+
+def _folders(name: str) -> Iterator[str]:
+    """The folders that an object is in: that of the bucket, which is "", and those with a slash."""
+    yield ""
+    parts = name.split("/")[:-1]
+    for depth in range(1, len(parts) + 1):
+        yield "/".join(parts[:depth]) + "/"
+
+
+def _is_lake(client: Any, bucket: str, folder: str) -> bool:
+    with cloud_errors("list", f"gs://{bucket}/{folder}", needs="roles/storage.objectViewer"):
+        marks = client.list_blobs(bucket, prefix=f"{folder}{LAKE_MARK}/", max_results=1)
+        return any(True for _ in marks)
 
 
 def make_plan(

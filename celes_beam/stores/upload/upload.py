@@ -24,6 +24,7 @@ from celes_beam.stores.upload.plan import (
     check_no_lake,
     check_prefix,
     list_present,
+    listed_prefix,
     make_plan,
     object_names,
 )
@@ -104,8 +105,9 @@ class Upload:
         present = {}
         if not made:
             client = storage_client(to.project)
-            check_no_lake(client, to.bucket, tuple(names))
-            present = list_present(client, to.bucket, self.sources, to.prefix)
+            start = listed_prefix(self.sources, to.prefix)
+            present = list_present(client, to.bucket, start)
+            check_no_lake(client, to.bucket, names, present, start)
         plan = make_plan(
             names, present, if_exists=to.if_exists, workers=to.workers, on_bytes=on_bytes
         )
