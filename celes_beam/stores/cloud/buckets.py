@@ -22,6 +22,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _IP_ADDRESS = re.compile(r"\d+(\.\d+){3}")
 _MOST_OF_A_LABEL = 63
 _KMS_KEY = re.compile(r"projects/[^/]+/locations/([^/]+)/keyRings/[^/]+/cryptoKeys/[^/]+")
+_FIRST_CONTACT_SECONDS = 20.0
 _ADMIN = "roles/storage.admin"
 
 
@@ -76,7 +77,11 @@ def find_bucket(name: str, project: str | None = None) -> Any | None:
     Raises ``UsageError`` when it may not be looked at, ``StorageError`` when the service fails.
     """
     with cloud_errors("look at", f"gs://{name}", needs="roles/storage.legacyBucketReader"):
-        return storage_client(project).lookup_bucket(name)
+        from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
+
+        # Whoever asks for a bucket first is told soon that nobody answers.
+        retry = DEFAULT_RETRY.with_timeout(_FIRST_CONTACT_SECONDS)
+        return storage_client(project).lookup_bucket(name, retry=retry)
 
 
 def make_private_bucket(
