@@ -6,9 +6,11 @@
     │   ├── InputError        an input is missing, unreadable or not what it says it is
     │   │   ├── ColumnError   an input lacks a column of the contract
     │   │   └── InputChangedError  an input is not what it was when it was listed
-    │   └── LakeExistsError   the output already holds a lake, or something else
+    │   ├── LakeExistsError   the output already holds a lake, or something else
+    │   └── MissingProgramError  this machine lacks a program or package
     ├── TooManyRejectedError  exit code 3: nothing was committed
     ├── StorageError          exit code 1: a disk or a bucket failed
+    ├── LocalServerError      exit code 1: a local server did not start, or ended
     ├── LakeConflictError     exit code 1: another run decided first
     └── IntegrityError        exit code 1: counts, sums or checksums do not agree
 
@@ -52,6 +54,10 @@ class LakeExistsError(UsageError):
     """The output already holds a lake, or files that no lake of ours made."""
 
 
+class MissingProgramError(UsageError):
+    """This machine lacks a program or package; the message says how to install it."""
+
+
 class TooManyRejectedError(CelesError):
     """More rows were rejected than the run allows, so nothing was committed."""
 
@@ -60,6 +66,10 @@ class TooManyRejectedError(CelesError):
 
 class StorageError(CelesError):
     """A disk or a bucket failed while reading or writing."""
+
+
+class LocalServerError(CelesError):
+    """A local server did not start, or ended by itself."""
 
 
 class LakeConflictError(CelesError):

@@ -1,10 +1,22 @@
-"""How property tests run: the same examples each time in CI, others each time elsewhere."""
+"""How property tests run, and Google Cloud on this machine.
+
+Property tests try the same examples each time in CI, others each time elsewhere. Servers start
+when a test first asks for one, and are stopped at the end.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import settings
+
+from celes_beam.local.processes import Server
+from celes_beam.local.servers import start_bigquery, start_pubsub, start_storage
+from tests.cloud import fresh_dataset, fresh_name, started
 
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("here", deadline=None)
@@ -12,3 +24,58 @@ settings.register_profile("wide", deadline=None, max_examples=1000)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "here")
 )
+
+
+@pytest.fixture(scope="session")
+def cloud_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the servers keep their data: one folder, so that BigQuery reads what buckets hold."""
+    return tmp_path_factory.mktemp("cloud")
+
+
+@pytest.fixture(scope="session")
+def storage_server(cloud_folder: Path) -> Iterator[Server]:
+    with started(start_storage, cloud_folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bigquery_server(cloud_folder: Path) -> Iterator[Server]:
+    with started(start_bigquery, cloud_folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pubsub_server(cloud_folder: Path) -> Iterator[Server]:
+    with started(start_pubsub, cloud_folder) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(storage_server: Server, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A fresh ``google.cloud.storage.Bucket``; clients find the local Cloud Storage."""
+    from celes_beam.stores.cloud.clients import storage_client
+
+    use(storage_server, monkeypatch)
+    return storage_client().create_bucket(fresh_name("b"))
+
+
+@pytest.fixture
+def dataset(
+    storage_server: Server, bigquery_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """``PROJECT:DATASET`` of a dataset to be made; clients find the local BigQuery and buckets."""
+    use(storage_server, monkeypatch)
+    use(bigquery_server, monkeypatch)
+    return fresh_dataset()
+
+
+@pytest.fixture
+def pubsub(pubsub_server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Address of the local Pub/Sub, which clients find."""
+    use(pubsub_server, monkeypatch)
+    return pubsub_server.address
+
+
+def use(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)

@@ -19,7 +19,7 @@ def need_tool(name: str, install: str) -> str:
     found = str(built) if built.exists() else shutil.which(name)
     if found:
         return found
-    return _missing(f"{name} is missing: {install}")
+    return missing(f"{name} is missing: {install}")
 
 
 def need_module(name: str, install: str) -> Any:
@@ -27,10 +27,11 @@ def need_module(name: str, install: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        return _missing(f"{name} is missing: {install}")
+        return missing(f"{name} is missing: {install}")
 
 
-def _missing(message: str) -> NoReturn:
+def missing(message: str) -> NoReturn:
+    """Something that tests need is not here: CI fails, and others skip."""
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
