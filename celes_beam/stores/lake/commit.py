@@ -48,6 +48,7 @@ import msgspec
 from celes_beam.errors import IntegrityError, LakeConflictError, StorageError, UsageError
 from celes_beam.stores.inputs.refused import LAKE_MARK
 from celes_beam.stores.lake.manifest import Decision, Manifest, Superseded, decode, encode
+from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import Storage
 
 COMMITS = LAKE_MARK
@@ -205,27 +206,45 @@ def publish(storage: Storage, manifest: Manifest) -> None:
     moves = {f"{manifest.staging}/{f.staged}": f.path for f in manifest.files}
     moves |= {f"{manifest.staging}/{f.staged}": f.path for f in manifest.rejected_files}
     mark = mark_name(manifest.run_id)
-    for staged, path in moves.items():
+
+    def move(names: tuple[str, str]) -> bool:
+        staged, path = names
         try:
             storage.move(staged, path)
         except StorageError as error:
             if storage.exists(mark):
                 # Someone else published it all, and a later commit has retired this file since.
-                return
+                return False
             if storage.exists(staged):
                 raise
             raise IntegrityError(
                 f"commit {manifest.run_id}: {path} is gone, and so is {staged}: neither is deleted "
                 "by this program before the commit is published; restore one of them"
             ) from error
+        return True
+
+    moved = each(move, moves.items(), at_once=storage.at_once)
+    if storage.moves_by_copy and storage.exists(mark):
+        _delete_brought_back(storage, manifest)
+    if not all(moved):
+        return
     storage.sync(moves.values())
-    for path in manifest.retired:
-        storage.delete(path)
+    each(storage.delete, manifest.retired, at_once=storage.at_once)
     for file in list(storage.list(f"{REJECTED}/{manifest.run_id}")):
         if file.name not in moves.values():
             storage.delete(file.name)
     storage.delete_folder(f"{STAGING}/{manifest.run_id}")
     storage.put_if_absent(mark, f'{{"done_at": "{now()}"}}\n'.encode())
+
+
+def _delete_brought_back(storage: Storage, manifest: Manifest) -> None:
+    """Delete what a copy of ours, slower than another process, made of a file retired meanwhile.
+
+    A commit that decides to retire one later than this looks deletes it later than this, too.
+    """
+    retired = {path for m in CommitLog(storage).load().manifests for path in m.retired}
+    paths = [f.path for f in manifest.files if f.path in retired]
+    each(storage.delete, paths, at_once=storage.at_once)
 
 
 def check_run_id(run_id: str) -> None:

@@ -157,19 +157,26 @@ def merge(storage: Storage, merge: Merge, *, staging: str) -> DataFile:
     first = merge.sources[0]
     path = str(PurePosixPath(first.path).with_name(f"part-{uuid.uuid4().hex}.parquet"))
     staged_name = path + STAGED
-    staged = f"{staging}/{staged_name}"
-    with storage_errors("write", staged), storage.create(staged) as sink:
-        _write(sink, _read(storage, merge.sources))
-    with storage.open(staged) as file:
-        after = content(file, staged)
-        file.seek(0)
-        size, crc32c = checksum(file)
+    area = storage.staging_area(staging)
+    written = area.path(staged_name)
+    try:
+        with storage_errors("write", written), written.open("xb") as sink:
+            _write(sink, _read(storage, merge.sources))
+        with storage_errors("read", written), written.open("rb") as file:
+            after = content(file, staged_name)
+            file.seek(0)
+            size, crc32c = checksum(file)
+    except BaseException:
+        area.abandon(staged_name)
+        raise
     before = _described(merge.sources)
     if before != after:
+        area.abandon(staged_name)
         raise IntegrityError(
             f"the {len(merge.sources)} files merged into {path} were committed with {before}, but "
             f"hold {after}"
         )
+    area.deliver(staged_name, size=size, crc32c=crc32c)
     return DataFile(
         path=path,
         staged=staged_name,

@@ -37,7 +37,8 @@ from celes_beam.stores.lake.manifest import (
     Superseded,
     count_problems,
 )
-from celes_beam.stores.lake.storage import Storage, StoredFile, open_storage
+from celes_beam.stores.lake.storage import Storage, open_storage
+from celes_beam.stores.lake.stored import StoredFile
 
 IF_EXISTS = ("error", "append", "overwrite")
 STALE_SECONDS = 86_400.0
@@ -137,7 +138,7 @@ class Lake:
     def staging(self, run_id: str) -> str:
         """Make a new folder for one attempt of a run; its name is relative to the lake.
 
-        Workers write under ``storage.local_path`` of it. It fails early where nobody may write.
+        Workers write to the ``storage.staging_area`` of it. It fails early where nobody may write.
         """
         check_run_id(run_id)
         folder = f"{STAGING}/{run_id}/{uuid.uuid4().hex}"
@@ -272,17 +273,22 @@ class Lake:
         return {f.path for m in self._log.load().manifests for f in m.files}
 
     def _staging_problems(self, draft: Manifest) -> list[str]:
-        staged = {f.name: f.size for f in self.storage.list(draft.staging)}
+        staged = {f.name: f for f in self.storage.list(draft.staging)}
         made = self._paths_made()
         problems = []
         for file in _files(draft):
-            size = staged.get(f"{draft.staging}/{file.staged}")
-            if size is None:
+            found = staged.get(f"{draft.staging}/{file.staged}")
+            if found is None:
                 problems.append(f"{draft.staging}/{file.staged} was staged, and is gone")
-            elif size != file.bytes:
+            elif found.size != file.bytes:
                 problems.append(
                     f"{draft.staging}/{file.staged} was staged with {file.bytes:,} bytes, and has "
-                    f"{size:,}"
+                    f"{found.size:,}"
+                )
+            elif found.crc32c not in (None, file.crc32c):
+                problems.append(
+                    f"{draft.staging}/{file.staged} was staged with the checksum {file.crc32c}, "
+                    f"and has {found.crc32c}"
                 )
             if file.path in made:
                 problems.append(f"{file.path} was used by an earlier commit")

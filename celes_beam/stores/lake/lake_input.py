@@ -13,7 +13,7 @@ from celes_beam.stores.lake.commit import COMMITS
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.lake_reader import LakeFile, LakeReader
 from celes_beam.stores.lake.plain_folder import PlainReader, plain_files
-from celes_beam.stores.lake.storage import open_storage
+from celes_beam.stores.lake.storage import LocalStorage, open_storage
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,14 @@ def open_input(
     names of its columns. Raises ``InputError`` when there is neither.
     """
     storage = open_storage(root)
-    if not Path(root).exists():
+    is_local = isinstance(storage, LocalStorage)
+    if is_local and not Path(root).exists():
         raise InputError(f"--input {root}: there is no such folder; give that of a lake")
     if next(storage.list(COMMITS, recursive=False), None) is None:
         files = plain_files(storage)
         if not files:
+            if not is_local and next(storage.list(), None) is None:
+                raise InputError(f"--input {root}: there is nothing there; give a lake's folder")
             raise InputError(
                 f"--input {root} is not a lake, and holds no .parquet file: give the folder that "
                 "pipelines.batch wrote to"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 
 from celes_beam.contract import CATEGORY, REGION, SCHEMA
 from celes_beam.errors import CelesError, IntegrityError, StorageError
+from celes_beam.stores.lake.gcs_storage import GCS_SCHEME
 from celes_beam.stores.lake.storage import open_storage
 
 BATCH_ROWS = 131_072
@@ -145,7 +145,7 @@ class LakeReader:
 
     def path(self, file: LakeFile) -> str:
         """The whole path of a file, for messages."""
-        return str(Path(self.root) / file.name)
+        return open_storage(self.root).uri(file.name)
 
     def _open(self, file: LakeFile) -> BinaryIO:
         storage = open_storage(self.root)
@@ -168,6 +168,8 @@ class LakeReader:
                 read_dictionary=list(as_dictionary),
                 # Nanoseconds, which are the default, wrap around before 1677 and after 2262.
                 coerce_int96_timestamp_unit="us",
+                # From a bucket one large request is faster than many small ones.
+                pre_buffer=self.root.startswith(GCS_SCHEME),
             )
         except (pa.ArrowException, OSError) as error:
             raise self._refuse(file, error) from error

@@ -12,25 +12,17 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from celes_beam.errors import IntegrityError, StorageError, UsageError
+from celes_beam.stores.lake.gcs_storage import GCS_SCHEME, GcsStorage
 from celes_beam.stores.lake.staging_area import LocalStagingArea, StagingArea
+from celes_beam.stores.lake.stored import StoredFile
 
 _ATTEMPTS = 100
 """Another process may delete an empty folder just when we want to use it: it is made again."""
 _PARTIAL_SECONDS = 86_400.0
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """A file by name, with its size in bytes and its time of change in seconds since 1970."""
-
-    name: str
-    size: int
-    modified: float
 
 
 class Storage(Protocol):
@@ -112,6 +104,11 @@ class Storage(Protocol):
         """How many operations are worth doing at once; 1 where none waits for a network."""
         ...
 
+    @property
+    def moves_by_copy(self) -> bool:
+        """Whether a move is a copy and a deletion, and not one moment."""
+        ...
+
 
 def open_storage(root: str) -> Storage:
     """Open the folder of a lake, which need not be there yet.
@@ -120,10 +117,10 @@ def open_storage(root: str) -> Storage:
     """
     if not root.strip():
         raise UsageError("the lake's folder is empty text: give a folder, such as ./lake")
+    if root.startswith(GCS_SCHEME):
+        return GcsStorage(root)
     if "://" in root:
-        raise UsageError(
-            f"{root}: lakes on Cloud Storage are not supported by this version; give a local folder"
-        )
+        raise UsageError(f"{root}: expected a local folder, or gs://BUCKET/FOLDER")
     if Path(root).exists() and not Path(root).is_dir():
         raise UsageError(f"{root} is a file: a lake is a folder; give another name")
     return LocalStorage(root)
@@ -165,6 +162,11 @@ class LocalStorage:
     def at_once(self) -> int:
         """One: a disk does not get faster by being asked twice."""
         return 1
+
+    @property
+    def moves_by_copy(self) -> bool:
+        """No: a file is renamed."""
+        return False
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Create ``name`` whole and durable; False when it is already there."""

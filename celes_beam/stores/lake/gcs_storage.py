@@ -1,0 +1,244 @@
+"""A lake in a bucket. The decision is a plain upload with ``if_generation_match=0``.
+
+Objects are durable once they are there, and folders are but parts of names, so there is nothing
+to flush, and no folder to make or remove. A move is a copy and a deletion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from celes_beam.errors import IntegrityError, StorageError, UsageError
+from celes_beam.stores.cloud.clients import arrow_filesystem, storage_client
+from celes_beam.stores.cloud.failures import cloud_errors
+from celes_beam.stores.lake.gcs_staging import GcsStagingArea
+from celes_beam.stores.lake.staging_area import each
+from celes_beam.stores.lake.stored import StoredFile
+
+GCS_SCHEME = "gs://"
+AT_ONCE = 8
+_TRY_SECONDS = 60.0
+_ROLE = "roles/storage.objectUser"
+_FIELDS = "items(name,size,updated,crc32c),prefixes,nextPageToken"
+
+
+class GcsStorage:
+    """Objects below ``gs://BUCKET/PREFIX``. Raises ``UsageError`` for a root that is none."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/")
+        bucket, _, prefix = self.root.removeprefix(GCS_SCHEME).partition("/")
+        if not bucket or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
+            raise UsageError(f"{root}: expected gs://BUCKET or gs://BUCKET/FOLDER")
+        self._bucket_name = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+
+    def note_missing_root(self) -> None:
+        """Nothing: a bucket knows no folders."""
+
+    def remove_new_root(self) -> None:
+        """Nothing: a bucket knows no folders."""
+
+    def local_path(self, name: str) -> str:
+        """None is there: raises ``UsageError``."""
+        raise UsageError(f"{self.uri(name)} is no path of this machine: give a local folder")
+
+    def staging_area(self, folder: str) -> GcsStagingArea:
+        """Files written on this machine, and uploaded into ``folder``."""
+        attempt = folder.rsplit("/", 1)[-1]
+        return GcsStagingArea(self._bucket_name, self._key(folder), attempt)
+
+    def uri(self, name: str) -> str:
+        """The URI of a name."""
+        return f"{self.root}/{name}"
+
+    @property
+    def at_once(self) -> int:
+        """Requests mostly wait for the network."""
+        return AT_ONCE
+
+    @property
+    def moves_by_copy(self) -> bool:
+        """Yes: a slow mover may bring back what was deleted meanwhile."""
+        return True
+
+    def put_if_absent(self, name: str, data: bytes) -> bool:
+        """Create ``name`` whole; False when it is already there and another put it there."""
+        from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415
+
+        failures: list[BaseException] = []
+
+        def put() -> None:
+            # Small and in one request: a resumable upload would not decide in one moment.
+            self._blob(name).upload_from_string(
+                data, "application/json", if_generation_match=0, checksum="crc32c", retry=None
+            )
+
+        with self._errors("write", name):
+            try:
+                _retry()(put, on_error=failures.append)()
+            except PreconditionFailed:
+                # The answer to a try of ours may have been lost, when it had done its work.
+                return bool(failures) and self.read(name) == data
+        return True
+
+    def read(self, name: str) -> bytes:
+        """The content of an object."""
+        with self._errors("read", name):
+            content: bytes = self._blob(name).download_as_bytes(retry=_retry())
+        return content
+
+    def open(self, name: str) -> BinaryIO:
+        """Open an object for reading at any position."""
+        with self._errors("read", name):
+            opened: BinaryIO = arrow_filesystem().open_input_file(
+                f"{self._bucket_name}/{self._key(name)}"
+            )
+        return opened
+
+    def create(self, name: str) -> BinaryIO:
+        """Open a new object for writing; it is there once it is closed."""
+        with self._errors("write", name):
+            opened: BinaryIO = self._blob(name).open("wb", ignore_flush=True)
+        return opened
+
+    def exists(self, name: str) -> bool:
+        """Whether an object is there."""
+        with self._errors("look at", name):
+            return bool(self._blob(name).exists(retry=_retry()))
+
+    def move(self, source: str, target: str) -> None:
+        """Move an object; done already when ``target`` is there and ``source`` is gone."""
+        from google.api_core.exceptions import NotFound, PreconditionFailed  # noqa: PLC0415
+
+        old, new = self._blob(source), self._blob(target)
+        with self._errors("write", target):
+            token = None
+            try:
+                while True:
+                    token, _, _ = new.rewrite(
+                        old, token=token, if_generation_match=0, retry=_retry()
+                    )
+                    if token is None:
+                        break
+            except PreconditionFailed:
+                # A move that was cut short, or another process, has copied it.
+                pass
+            except NotFound as error:
+                if self.exists(target):
+                    return
+                raise StorageError(
+                    f"cannot move {self.uri(source)} to {target}: neither is there"
+                ) from error
+        self.delete(source)
+
+    def delete(self, name: str) -> None:
+        """Delete an object; done already when it is gone."""
+        from google.api_core.exceptions import NotFound  # noqa: PLC0415
+
+        with self._errors("delete", name):
+            try:
+                self._blob(name).delete(retry=_retry())
+            except NotFound:
+                return
+
+    def delete_folder(self, name: str) -> None:
+        """Delete all objects below a folder."""
+        each(self.delete, (f.name for f in self.list(name)), at_once=AT_ONCE)
+
+    def list(
+        self, folder: str = "", *, recursive: bool = True, hidden: bool = True
+    ) -> Iterator[StoredFile]:
+        """The objects below a folder, in order of their names, a page at a time.
+
+        ``hidden`` False leaves out names that begin with "_" or ".", and all that is under them.
+        """
+        prefix = f"{self._key(folder)}/" if folder else self._prefix
+        if hidden:
+            yield from self._page_through(prefix, None if recursive else "/")[0]
+            return
+        files, folders = self._page_through(prefix, "/")
+        found: list[StoredFile | str] = [f for f in files if not _hidden(f.name)]
+        if recursive:
+            found += [f for f in folders if not _hidden(f.rstrip("/"))]
+        for entry in sorted(found, key=lambda e: e if isinstance(e, str) else e.name):
+            if isinstance(entry, StoredFile):
+                yield entry
+            else:
+                yield from self.list(entry.rstrip("/"), hidden=False)
+
+    def sync(self, names: Iterable[str]) -> None:
+        """Nothing: what is in a bucket is durable."""
+
+    def tidy(self, folder: str) -> None:
+        """Nothing: a put that was cut short leaves nothing in a bucket."""
+
+    def _page_through(
+        self, prefix: str, delimiter: str | None
+    ) -> tuple[Iterator[StoredFile], Sequence[str]]:
+        """Objects lazily; with a delimiter all at once, and the folders beside them."""
+        objects = self._objects(prefix, delimiter)
+        if delimiter is None:
+            return (f for f in objects if isinstance(f, StoredFile)), []
+        both = list(objects)
+        files = [f for f in both if isinstance(f, StoredFile)]
+        return iter(files), [f for f in both if isinstance(f, str)]
+
+    def _objects(self, prefix: str, delimiter: str | None) -> Iterator[StoredFile | str]:
+        # The bucket itself is what is not found, so the remedy is another one than for an object.
+        with cloud_errors("list", f"{GCS_SCHEME}{self._bucket_name}/{prefix}", needs=_ROLE):
+            from google.api_core.exceptions import NotFound  # noqa: PLC0415
+
+            try:
+                blobs = storage_client().list_blobs(
+                    self._bucket_name,
+                    prefix=prefix,
+                    delimiter=delimiter,
+                    fields=_FIELDS,
+                    retry=_retry(),
+                )
+                for blob in blobs:
+                    if not blob.name.endswith("/"):
+                        name = blob.name.removeprefix(self._prefix)
+                        changed = blob.updated.timestamp()
+                        yield StoredFile(name, int(blob.size), changed, blob.crc32c)
+                for folder in sorted(blobs.prefixes):
+                    yield folder.removeprefix(self._prefix)
+            except NotFound as error:
+                raise UsageError(
+                    f"there is no bucket {self._bucket_name}: make a private one (gcloud storage "
+                    f"buckets create gs://{self._bucket_name} --uniform-bucket-level-access "
+                    "--public-access-prevention), or check the name"
+                ) from error
+
+    def _blob(self, name: str) -> Any:
+        return storage_client().bucket(self._bucket_name).blob(self._key(name))
+
+    def _key(self, name: str) -> str:
+        # Names come out of files, which anybody may have written.
+        if name.startswith("/") or ".." in name.split("/"):
+            raise IntegrityError(f"{name!r} is not a name within the lake {self.root}")
+        return self._prefix + name
+
+    @contextmanager
+    def _errors(self, verb: str, name: str) -> Iterator[None]:
+        from google.api_core.exceptions import NotFound  # noqa: PLC0415
+
+        what = self.uri(name)
+        with cloud_errors(verb, what, needs=_ROLE):
+            try:
+                yield
+            except (NotFound, FileNotFoundError) as error:
+                raise StorageError(f"cannot {verb} {what}: it is not there") from error
+
+
+def _retry() -> Any:
+    from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
+
+    return DEFAULT_RETRY.with_timeout(_TRY_SECONDS)
+
+
+def _hidden(name: str) -> bool:
+    return name.rsplit("/", 1)[-1].startswith(("_", "."))
