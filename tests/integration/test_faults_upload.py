@@ -15,19 +15,12 @@ from celes_beam.errors import IntegrityError, StorageError, UsageError
 from celes_beam.stores.upload import send
 from celes_beam.stores.upload.upload import Destination, Uploaded, prepare
 from tests.faults import FaultProxy, always, at_random, every, nth
-from tests.gcs_server import StorageServer, start_gcs_server
 from tests.integration.test_upload import LARGE, objects, on_disk, write
 
 SMALL_FILES = 12
 DATA = {"method": "POST|PUT", "path": "^/upload/"}
 WHOLE = {"method": "POST", "path": "uploadType=multipart"}
 PIECES = {"method": "PUT", "path": "upload_id="}
-
-
-@pytest.fixture(scope="module")
-def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageServer]:
-    with start_gcs_server(tmp_path_factory.mktemp("gcs")) as server:
-        yield server
 
 
 @pytest.fixture

@@ -27,18 +27,11 @@ from celes_beam.stores.lake.measure import measure_file
 from celes_beam.stores.upload.upload import Destination, prepare, upload
 from tests.bucket_settings import start_settings_server
 from tests.faults import FaultProxy
-from tests.gcs_server import StorageServer, start_gcs_server
 from tests.lakes import Sale, commit_sales
 
 SALES: list[Sale] = [("Hogar", "Norte", 1050), ("Ropa", "Sur", 2), ("Hogar", "Norte", 7)]
 LARGE = 9 * 2**20
 """Bytes of a file that is sent in a session of its own, since it is too large for one request."""
-
-
-@pytest.fixture(scope="module")
-def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageServer]:
-    with start_gcs_server(tmp_path_factory.mktemp("gcs")) as server:
-        yield server
 
 
 @pytest.fixture
