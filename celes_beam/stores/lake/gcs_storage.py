@@ -98,12 +98,6 @@ class GcsStorage:
             )
         return opened
 
-    def create(self, name: str) -> BinaryIO:
-        """Open a new object for writing; it is there once it is closed."""
-        with self._errors("write", name):
-            opened: BinaryIO = self._blob(name).open("wb", ignore_flush=True)
-        return opened
-
     def exists(self, name: str) -> bool:
         """Whether an object is there."""
         with self._errors("look at", name):

@@ -50,10 +50,6 @@ class Storage(Protocol):
         """Open a file for reading at any position."""
         ...
 
-    def create(self, name: str) -> BinaryIO:
-        """Open a new file for writing; it counts once it is closed."""
-        ...
-
     def exists(self, name: str) -> bool:
         """Whether a file is there."""
         ...
@@ -197,12 +193,6 @@ class LocalStorage:
         path = self._path(name)
         with storage_errors("read", path):
             return path.open("rb")
-
-    def create(self, name: str) -> BinaryIO:
-        """Open a new file for writing."""
-        path = self._path(name)
-        with storage_errors("write", path):
-            return _create(path)
 
     def exists(self, name: str) -> bool:
         """Whether a file is there."""

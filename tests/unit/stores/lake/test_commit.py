@@ -18,7 +18,9 @@ from celes_beam.errors import IntegrityError, LakeConflictError, UsageError
 from celes_beam.stores.lake.commit import CommitLog, Patience, check_run_id, publish
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import DataFile, InputRecord, Manifest, Superseded, encode
-from celes_beam.stores.lake.storage import LocalStorage, Storage, StoredFile
+from celes_beam.stores.lake.staging_area import StagingArea
+from celes_beam.stores.lake.storage import LocalStorage, Storage
+from celes_beam.stores.lake.stored import StoredFile
 from tests.lakes import IMPATIENT
 
 FILE = {
@@ -45,8 +47,7 @@ def stage(lake: Lake, run_id: str, rows: Sequence[str], **fields: Any) -> Manife
     staging = lake.staging(run_id)
     name = f"{staging.rpartition('/')[2]}.parquet"
     data = "\n".join(rows).encode()
-    with lake.storage.create(f"{staging}/{name}") as file:
-        file.write(data)
+    lake.storage.staging_area(staging).path(name).write_bytes(data)
     files = (
         DataFile(
             path=f"p=1/{name}",
@@ -206,10 +207,6 @@ class SteppedStorage:
         self._gate()
         return self._inner.open(name)
 
-    def create(self, name: str) -> BinaryIO:
-        self._gate()
-        return self._inner.create(name)
-
     def exists(self, name: str) -> bool:
         self._gate()
         return self._inner.exists(name)
@@ -241,6 +238,20 @@ class SteppedStorage:
 
     def local_path(self, name: str) -> str:
         return self._inner.local_path(name)
+
+    def staging_area(self, folder: str) -> StagingArea:
+        return self._inner.staging_area(folder)
+
+    def uri(self, name: str) -> str:
+        return self._inner.uri(name)
+
+    @property
+    def at_once(self) -> int:
+        return self._inner.at_once
+
+    @property
+    def moves_by_copy(self) -> bool:
+        return self._inner.moves_by_copy
 
 
 class Contest:
@@ -598,8 +609,7 @@ def test_a_staged_file_that_is_gone_is_told(tmp_path: Path) -> None:
 
 def test_the_rejected_folder_holds_exactly_what_was_committed(tmp_path: Path) -> None:
     lake = Lake.open(str(tmp_path))
-    with lake.storage.create("_rejected/r/left-by-someone.parquet") as file:
-        file.write(b"")
+    lake.storage.put_if_absent("_rejected/r/left-by-someone.parquet", b"")
     lake.commit(stage(lake, "r", ["row"]))
     assert not (tmp_path / "_rejected").exists()
 
