@@ -28,8 +28,9 @@ class GcsStorage:
     """Objects below ``gs://BUCKET/PREFIX``. Raises ``UsageError`` for a root that is none."""
 
     def __init__(self, root: str) -> None:
-        self.root = root.rstrip("/")
-        bucket, _, prefix = self.root.removeprefix(GCS_SCHEME).partition("/")
+        place = root.removeprefix(GCS_SCHEME).rstrip("/")
+        self.root = GCS_SCHEME + place
+        bucket, _, prefix = place.partition("/")
         if not bucket or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
             raise UsageError(f"{root}: expected gs://BUCKET or gs://BUCKET/FOLDER")
         self._bucket_name = bucket
