@@ -9,6 +9,7 @@ from celes_beam import __version__
 from celes_beam.commands.command_line import run_command
 from celes_beam.commands.flags import FlagParser
 from celes_beam.commands.lake import add_lake_commands
+from celes_beam.commands.local import add_local_commands
 from celes_beam.commands.upload import add_upload_command
 
 PROGRAM = "celes-beam"
@@ -24,6 +25,7 @@ def _run(argv: Sequence[str]) -> int:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     groups = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_lake_commands(groups)
+    add_local_commands(groups)
     add_upload_command(groups)
     flags = parser.parse_args(argv)
     code: int = flags.run(flags)

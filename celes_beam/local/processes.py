@@ -113,16 +113,21 @@ def is_port_taken(message: str) -> bool:
 
 def last_lines(log: Path, lines: int = _LOG_LINES) -> str:
     """The last lines of a server's log that say something, as one line."""
+    return " | ".join(end_of_log(log, lines))
+
+
+def end_of_log(log: Path, lines: int) -> list[str]:
+    """The last lines of a server's log that say something; one that says if there are none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _LOG_TAIL_BYTES))
             text = file.read().decode(errors="replace")
     except OSError:
-        return "it wrote no log"
+        return ["it wrote no log"]
     said = [" ".join(line.split())[:300] for line in text.splitlines() if line.strip()]
     # A stack of calls tells nothing here; what went wrong stands above or below it.
     telling = [line for line in said if not line.startswith(("at ", "File ", "^", "..."))] or said
-    return " | ".join(telling[-lines:]) or "its log is empty"
+    return telling[-lines:] or ["its log is empty"]
 
 
 def answers(port: int, path: str, seconds: float = 2) -> bool:

@@ -1,0 +1,233 @@
+"""``celes-beam local``: Cloud Storage, BigQuery and Pub/Sub on this machine.
+
+The servers and rich are imported where they are used, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celes_beam.errors import LocalServerError, UsageError
+
+if TYPE_CHECKING:
+    from celes_beam.local.cloud import Service
+
+_FOLDER = ".local"
+_SERVICES = ("storage", "bigquery", "pubsub")
+_PORT_FLAGS = {
+    "storage_port": ("storage", "http"),
+    "bigquery_port": ("bigquery", "http"),
+    "bigquery_grpc_port": ("bigquery", "grpc"),
+    "pubsub_port": ("pubsub", "http"),
+}
+_MOST_PORT = 65535
+_LOG_LINES = 8
+
+
+def add_local_commands(groups: argparse._SubParsersAction[Any]) -> None:
+    """Add ``local`` and its subcommands to the command line."""
+    local = groups.add_parser(
+        "local", help="run Cloud Storage, BigQuery and Pub/Sub on this machine"
+    )
+    commands = local.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], help_: str) -> Any:
+        command = commands.add_parser(name, help=help_, description=f"{help_}.", allow_abbrev=False)
+        command.add_argument(
+            "--folder",
+            type=Path,
+            default=Path(_FOLDER),
+            help="where data, logs and state are (default: %(default)s)",
+        )
+        command.set_defaults(run=run)
+        return command
+
+    up = add("up", _up, "start the servers that are not running, and tell where they are")
+    up.add_argument(
+        "--only",
+        type=_services,
+        default=_SERVICES,
+        metavar="NAMES",
+        help=f"comma list of what to start (default: {','.join(_SERVICES)})",
+    )
+    for flag, (service, _) in _PORT_FLAGS.items():
+        up.add_argument(
+            f"--{flag}",
+            type=_port,
+            default=0,
+            metavar="N",
+            help=f"port of {service}{' for gRPC' if 'grpc' in flag else ''} (default: a free one)",
+        )
+    down = add("down", _down, "end the servers; their data stays")
+    down.add_argument(
+        "--delete_data", action="store_true", help="delete buckets, tables, logs and all as well"
+    )
+    add("status", _status, "tell what runs where; exit code 1 when a server crashed")
+    env = add("env", _env, 'print what eval "$(celes-beam local env)" needs')
+    env.add_argument(
+        "--gcloud",
+        action="store_true",
+        help="turn this shell's gcloud and bq to the local cloud as well",
+    )
+
+
+def _up(flags: argparse.Namespace) -> int:
+    from rich.console import Console  # noqa: PLC0415
+
+    from celes_beam.local import cloud  # noqa: PLC0415
+
+    ports = _given_ports(flags)
+    with Console(stderr=True).status("looking …") as spinner:
+        started, services = cloud.up(
+            flags.folder, flags.only, ports, lambda name: spinner.update(f"starting {name} …")
+        )
+    if started:
+        print(f"Local cloud in {flags.folder}: started {', '.join(started)}")
+    else:
+        print(f"Local cloud in {flags.folder}: already up, nothing was started")
+    code = _show(services)
+    print(*_exports(services), sep="\n")
+    return code
+
+
+def _status(flags: argparse.Namespace) -> int:
+    from celes_beam.local import cloud  # noqa: PLC0415
+
+    services = cloud.status(flags.folder)
+    if not any(service.record for service in services):
+        print(f"Nothing runs in {flags.folder}: celes-beam local up starts it")
+        return 0
+    print(f"Local cloud in {flags.folder}")
+    return _show(services)
+
+
+def _env(flags: argparse.Namespace) -> int:
+    from celes_beam.local import cloud  # noqa: PLC0415
+    from celes_beam.local.gcloud import gcloud_lines  # noqa: PLC0415
+    from celes_beam.stores.cloud.clients import LOCAL_PROJECT  # noqa: PLC0415
+
+    services = cloud.status(flags.folder)
+    if not any(service.record for service in services):
+        raise UsageError(
+            f"nothing runs in {flags.folder}: run celes-beam local up first, or name its --folder"
+        )
+    for service in services:
+        if service.failed:
+            # Without its variable a client would go to Google.
+            raise LocalServerError(f"{service.name} is {service.state}: {_remedy(service)}")
+    lines = _exports(services)
+    if flags.gcloud:
+        records = [service.record for service in services if service.record]
+        lines += gcloud_lines(flags.folder, records, LOCAL_PROJECT)
+    print(*lines, sep="\n")
+    return 0
+
+
+def _down(flags: argparse.Namespace) -> int:
+    from celes_beam.local import cloud  # noqa: PLC0415
+
+    there = flags.folder.exists()
+    ended = cloud.down(flags.folder, flags.delete_data)
+    for server in ended:
+        print(f"{server.service} {server.how} (pid {server.pid})")
+    if not ended:
+        print(f"Nothing runs in {flags.folder}")
+    if flags.delete_data and there:
+        print(f"The data in {flags.folder} is deleted")
+    elif ended:
+        print(f"The data stays in {flags.folder}; --delete_data deletes it")
+    return 0
+
+
+def _show(services: Sequence[Service]) -> int:
+    """Print the table and what went wrong; returns 1 when something did."""
+    _print_table(services)
+    for service in services:
+        if service.failed and service.record:
+            _print_failure(service, Path(service.record.log))
+    return 1 if any(service.failed for service in services) else 0
+
+
+def _print_table(services: Sequence[Service]) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from celes_beam.local.cloud import address  # noqa: PLC0415
+
+    table = Table("service", "address", "pid", "log", "state")
+    for column in table.columns:
+        column.overflow = "fold"
+    for service in services:
+        record = service.record
+        cells = (address(record), str(record.pid), _short(record.log)) if record else ("", "", "")
+        style = "red" if service.failed else ("green" if record else "dim")
+        table.add_row(service.name, *map(Text, cells), Text(service.state, style))
+    # A pipe has no width, and nothing of a table may be cut off there.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _print_failure(service: Service, log: Path) -> None:
+    from celes_beam.local.processes import end_of_log  # noqa: PLC0415
+
+    print(f"{service.name} is {service.state}: {_remedy(service)}. The end of {_short(str(log))}:")
+    for line in end_of_log(log, _LOG_LINES):
+        print(f"  {line}")
+
+
+def _remedy(service: Service) -> str:
+    from celes_beam.local.cloud import State  # noqa: PLC0415
+
+    if service.state is State.CRASHED:
+        return "celes-beam local up starts it again"
+    return "wait, or celes-beam local down and up"
+
+
+def _exports(services: Sequence[Service]) -> list[str]:
+    from celes_beam.local.gcloud import export_lines  # noqa: PLC0415
+
+    records = [service.record for service in services if service.record and not service.failed]
+    return [line for record in records for line in export_lines(record.environment)]
+
+
+def _given_ports(flags: argparse.Namespace) -> dict[str, dict[str, int]]:
+    ports: dict[str, dict[str, int]] = {}
+    owners: dict[int, str] = {}
+    for flag, (service, name) in _PORT_FLAGS.items():
+        port = getattr(flags, flag)
+        if not port:
+            continue
+        if service not in flags.only:
+            raise UsageError(f"--{flag} is given, but --only leaves {service} out")
+        if port in owners:
+            raise UsageError(f"--{owners[port]} and --{flag} are both {port}: give two ports")
+        owners[port] = flag
+        ports.setdefault(service, {})[name] = port
+    return ports
+
+
+def _services(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    unknown = [name for name in names if name not in _SERVICES]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(
+            f"{unknown[0] if unknown else text!r} is not one of {', '.join(_SERVICES)}"
+        )
+    return names
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MOST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is not a port (1 to {_MOST_PORT}, 0 for any)")
+    return int(text)
+
+
+def _short(path: str) -> str:
+    """A path as one would type it here."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
