@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -87,10 +88,14 @@ def _up(flags: argparse.Namespace) -> int:
             flags.folder, flags.only, ports, lambda name: spinner.update(f"starting {name} …")
         )
     if started:
-        print(f"Local cloud in {flags.folder}: started {', '.join(started)}")
+        told = f"started {', '.join(started)}"
+    elif any(service.failed for service in services):
+        told = "nothing was started"
     else:
-        print(f"Local cloud in {flags.folder}: already up, nothing was started")
-    code = _show(services)
+        told = "already up, nothing was started"
+    print(f"Local cloud in {flags.folder}: {told}")
+    code = _show(services, flags.folder)
+    print(f'For clients, by hand or by eval "$({_command("env", flags.folder)})":')
     print(*_exports(services), sep="\n")
     return code
 
@@ -100,10 +105,10 @@ def _status(flags: argparse.Namespace) -> int:
 
     services = cloud.status(flags.folder)
     if not any(service.record for service in services):
-        print(f"Nothing runs in {flags.folder}: celes-beam local up starts it")
+        print(f"Nothing runs in {flags.folder}: {_command('up', flags.folder)} starts it")
         return 0
     print(f"Local cloud in {flags.folder}")
-    return _show(services)
+    return _show(services, flags.folder)
 
 
 def _env(flags: argparse.Namespace) -> int:
@@ -114,12 +119,13 @@ def _env(flags: argparse.Namespace) -> int:
     services = cloud.status(flags.folder)
     if not any(service.record for service in services):
         raise UsageError(
-            f"nothing runs in {flags.folder}: run celes-beam local up first, or name its --folder"
+            f"nothing runs in {flags.folder}: run {_command('up', flags.folder)} first, or name "
+            "its --folder"
         )
     for service in services:
         if service.failed:
             # Without its variable a client would go to Google.
-            raise LocalServerError(f"{service.name} is {service.state}: {_remedy(service)}")
+            raise LocalServerError(_failure(service, flags.folder))
     lines = _exports(services)
     if flags.gcloud:
         records = [service.record for service in services if service.record]
@@ -144,12 +150,16 @@ def _down(flags: argparse.Namespace) -> int:
     return 0
 
 
-def _show(services: Sequence[Service]) -> int:
+def _show(services: Sequence[Service], folder: Path) -> int:
     """Print the table and what went wrong; returns 1 when something did."""
+    from celes_beam.local.processes import end_of_log  # noqa: PLC0415
+
     _print_table(services)
     for service in services:
         if service.failed and service.record:
-            _print_failure(service, Path(service.record.log))
+            log = Path(service.record.log)
+            print(f"{_failure(service, folder)}. The end of {_short(str(log))}:")
+            print(*(f"  {line}" for line in end_of_log(log, _LOG_LINES)), sep="\n")
     return 1 if any(service.failed for service in services) else 0
 
 
@@ -172,20 +182,18 @@ def _print_table(services: Sequence[Service]) -> None:
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
-def _print_failure(service: Service, log: Path) -> None:
-    from celes_beam.local.processes import end_of_log  # noqa: PLC0415
-
-    print(f"{service.name} is {service.state}: {_remedy(service)}. The end of {_short(str(log))}:")
-    for line in end_of_log(log, _LOG_LINES):
-        print(f"  {line}")
-
-
-def _remedy(service: Service) -> str:
+def _failure(service: Service, folder: Path) -> str:
     from celes_beam.local.cloud import State  # noqa: PLC0415
 
     if service.state is State.CRASHED:
-        return "celes-beam local up starts it again"
-    return "wait, or celes-beam local down and up"
+        return f"{service.name} crashed: {_command('up', folder)} starts it again"
+    return f"{service.name} does not answer: wait, or {_command('down', folder)} and up again"
+
+
+def _command(name: str, folder: Path) -> str:
+    """A command as one would type it, for this folder."""
+    where = "" if folder == Path(_FOLDER) else f" --folder {shlex.quote(str(folder))}"
+    return f"celes-beam local {name}{where}"
 
 
 def _exports(services: Sequence[Service]) -> list[str]:
