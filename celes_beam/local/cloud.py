@@ -6,6 +6,7 @@ known by id and start, so a recycled id is never taken for a server of ours.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -271,5 +272,6 @@ def _delete(folder: Path) -> None:
             shutil.rmtree(folder / name)
     for name in (IGNORE, LOCK):
         (folder / name).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
+    with contextlib.suppress(OSError):
+        # Another command may be about to use it.
         folder.rmdir()

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
@@ -107,8 +107,7 @@ def locked(folder: Path) -> Iterator[None]:
     end = time.monotonic() + _LOCK_SECONDS
     told = False
     while True:
-        prepare(folder)
-        with (folder / LOCK).open("ab") as file:
+        with _open_lock(folder) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -127,6 +126,14 @@ def locked(folder: Path) -> Iterator[None]:
                 (folder / IGNORE).write_text("*\n")
                 yield
                 return
+
+
+def _open_lock(folder: Path) -> IO[bytes]:
+    while True:
+        # The folder may be deleted by another command at any moment before it is locked.
+        with contextlib.suppress(FileNotFoundError):
+            prepare(folder)
+            return (folder / LOCK).open("ab")
 
 
 def started_after_boot(pid: int) -> float:
