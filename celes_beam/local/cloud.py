@@ -17,7 +17,15 @@ from typing import Any
 
 from celes_beam.errors import LocalServerError, MissingProgramError, UsageError
 from celes_beam.local import servers
-from celes_beam.local.processes import HOST, Server, answers, is_free, listens, process_library
+from celes_beam.local.processes import (
+    HOST,
+    Server,
+    Tell,
+    answers,
+    is_free,
+    listens,
+    process_library,
+)
 from celes_beam.local.programs import (
     check_bigquery_server,
     find_pubsub_server,
@@ -113,14 +121,18 @@ def up(
         _check_ports_of_running(records, states, given)
         _check_programs(wanted)
         started: dict[str, Server] = {}
+
+        def keep(server: Server) -> None:
+            # As soon as there is a process: killed half-way, this command leaves none unknown.
+            started[server.service] = server
+            records[server.service] = _record(server)
+            save(folder, records)
+
         try:
             for name in wanted:
                 tell(name)
                 chosen = _ports(name, records.get(name), given.get(name, {}))
-                started[name] = _start(name, folder, chosen)
-                records[name] = _record(started[name])
-                # At once: whatever ends this command, the server can be found again.
-                save(folder, records)
+                _start(name, folder, chosen, keep)
         except BaseException:
             for server in started.values():
                 server.stop()
@@ -208,16 +220,17 @@ def _ports(name: str, old: Record | None, given: Mapping[str, int]) -> dict[str,
     return chosen
 
 
-def _start(name: str, folder: Path, ports: Mapping[str, int]) -> Server:
+def _start(name: str, folder: Path, ports: Mapping[str, int], keep: Tell) -> None:
     log = folder / "logs" / f"{name}.log"
     if log.exists():
         # What a crashed server said last is worth keeping when it is started again.
         log.replace(log.with_suffix(".previous.log"))
     if name == "storage":
-        return servers.start_storage(folder, ports["http"])
-    if name == "bigquery":
-        return servers.start_bigquery(folder, ports["http"], ports["grpc"])
-    return servers.start_pubsub(folder, ports["http"])
+        servers.start_storage(folder, ports["http"], keep)
+    elif name == "bigquery":
+        servers.start_bigquery(folder, ports["http"], ports["grpc"], keep)
+    else:
+        servers.start_pubsub(folder, ports["http"], keep)
 
 
 def _record(server: Server) -> Record:

@@ -57,6 +57,9 @@ class Server:
         self.stop()
 
 
+Tell = Callable[[Server], None]
+
+
 @dataclass(frozen=True)
 class Plan:
     """How a server is started: the command line for its ports, and where it answers once ready."""
@@ -69,10 +72,11 @@ class Plan:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def start(plan: Plan, ports: Mapping[str, int]) -> Server:
+def start(plan: Plan, ports: Mapping[str, int], tell: Tell = lambda _: None) -> Server:
     """Start a server and wait until it answers on its ports; 0 is any free port.
 
-    ``ports`` are named; the one named ``http`` is asked whether the server is ready. Raises
+    ``ports`` are named; the one named ``http`` is asked whether the server is ready. ``tell`` hears
+    of each process as soon as there is one: a later one means that the one before has ended. Raises
     ``UsageError`` when a given port is taken, ``LocalServerError`` when the server does not start.
     """
     for name, port in ports.items():
@@ -86,7 +90,7 @@ def start(plan: Plan, ports: Mapping[str, int]) -> Server:
     for _ in range(_TRIES):
         chosen = _choose(ports)
         try:
-            return _start_once(plan, chosen)
+            return _start_once(plan, chosen, tell)
         except LocalServerError as error:
             # Somebody else took the free port between our look and the server's start.
             if not (any_port and is_port_taken(str(error))):
@@ -162,7 +166,7 @@ def process_library() -> Any:
     return psutil
 
 
-def _start_once(plan: Plan, ports: Mapping[str, int]) -> Server:
+def _start_once(plan: Plan, ports: Mapping[str, int], tell: Tell) -> Server:
     process_library()
     with plan.log.open("wb") as log:
         try:
@@ -180,6 +184,7 @@ def _start_once(plan: Plan, ports: Mapping[str, int]) -> Server:
     address = f"{HOST}:{ports['http']}"
     server = Server(plan.service, address, plan.clients(ports), plan.log, process, dict(ports))
     try:
+        tell(server)
         _wait_until_ready(plan, server)
     except BaseException:
         server.stop()

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from celes_beam.local.processes import HOST, Plan, Server, start
+from celes_beam.local.processes import HOST, Plan, Server, Tell, start
 from celes_beam.local.programs import (
     check_bigquery_server,
     find_pubsub_server,
@@ -34,7 +34,7 @@ def storage_folder(folder: Path) -> Path:
     return folder.resolve() / "storage"
 
 
-def start_storage(folder: Path, port: int = 0) -> Server:
+def start_storage(folder: Path, port: int = 0, tell: Tell = lambda _: None) -> Server:
     """Start Cloud Storage (fake-gcs-server); raises as ``start`` and ``find_storage_server``."""
     program = find_storage_server()
     data = storage_folder(folder)
@@ -54,10 +54,13 @@ def start_storage(folder: Path, port: int = 0) -> Server:
     return start(
         Plan("storage", command, READY_PATHS["storage"], _log(folder, "storage"), clients),
         {"http": port},
+        tell,
     )
 
 
-def start_bigquery(folder: Path, port: int = 0, grpc_port: int = 0) -> Server:
+def start_bigquery(
+    folder: Path, port: int = 0, grpc_port: int = 0, tell: Tell = lambda _: None
+) -> Server:
     """Start BigQuery (bqemulator), which reads ``gs://`` from the files of ``start_storage``.
 
     Raises as ``start`` and ``check_bigquery_server``.
@@ -99,10 +102,10 @@ def start_bigquery(folder: Path, port: int = 0, grpc_port: int = 0) -> Server:
         clients,
         environment,
     )
-    return start(plan, {"http": port, "grpc": grpc_port})
+    return start(plan, {"http": port, "grpc": grpc_port}, tell)
 
 
-def start_pubsub(folder: Path, port: int = 0) -> Server:
+def start_pubsub(folder: Path, port: int = 0, tell: Tell = lambda _: None) -> Server:
     """Start Google's Pub/Sub emulator; raises as ``start`` and ``find_pubsub_server``."""
     java, jar = find_pubsub_server()
 
@@ -119,6 +122,7 @@ def start_pubsub(folder: Path, port: int = 0) -> Server:
     return start(
         Plan("pubsub", command, READY_PATHS["pubsub"], _log(folder, "pubsub"), clients),
         {"http": port},
+        tell,
     )
 
 

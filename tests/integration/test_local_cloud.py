@@ -243,21 +243,35 @@ def test_given_ports_and_what_cannot_be_had(local: LocalCloud) -> None:
 def test_interrupted_half_way_nothing_is_left(
     local: LocalCloud, sent: signal.Signals, code: int
 ) -> None:
+    err = interrupt_half_way(local, sent, code)
+    assert "it is safe to run it again" in err
+    local.assert_nothing_left()
+
+
+@pytest.mark.usefixtures("complete")
+def test_killed_half_way_the_servers_are_known(local: LocalCloud) -> None:
+    interrupt_half_way(local, signal.SIGKILL, -signal.SIGKILL)
+    assert [*local.servers()] == ["storage", "bigquery"]
+    assert all(is_alive(pid) for pid in local.pids)
+    code, out, _ = local("down")
+    assert code == 0
+    assert out.count("(pid ") == 2
+    local.assert_nothing_left()
+
+
+def interrupt_half_way(local: LocalCloud, sent: signal.Signals, code: int) -> str:
+    """Send a signal to ``up`` once storage is up and BigQuery, which takes a second, on its way."""
     with local.start("up") as process:
         end = time.monotonic() + SECONDS
-        # Storage is up, and BigQuery, which takes a second, on its way.
-        while not (local.servers() and (local.folder / "logs" / "bigquery.log").exists()):
+        while len(local.servers()) < 2:
             assert process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.01)
-        children = psutil.Process(process.pid).children(recursive=True)
-        local.pids |= {child.pid for child in children}
         process.send_signal(sent)
-        _, err = process.communicate(timeout=SECONDS)
+        err = process.communicate(timeout=SECONDS)[1]
     assert process.returncode == code
-    assert "it is safe to run it again" in err
     assert len(local.pids) == 2
-    local.assert_nothing_left()
+    return err
 
 
 def need_storage() -> None:
