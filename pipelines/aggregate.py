@@ -111,19 +111,23 @@ def _run(
 
     from celes_beam.transforms.options import (  # noqa: PLC0415
         beam_options,
+        check_output,
         is_local,
         new_pipeline,
         run_to_end,
     )
 
     beam_flags = beam_options(beam_argv, our_flags)
+    check_output(beam_flags, options.target.output or "")
     work = found.bytes * (_PASSES_WHEN_SORTED if options.write_sorted else 1)
     started = time.perf_counter()
     with options.target.work_folder() as folder:
         pipeline = new_pipeline(beam_flags)
         build(pipeline, options, found, folder, threads=0 if is_local(beam_flags) else 1)
         run_to_end(pipeline, beam_flags, run_id=options.run_id, total=work, progress=progress)
-        result = options.target.publish(folder, with_sorted=options.write_sorted)
+        result = options.target.publish(
+            folder, with_sorted=options.write_sorted, overwrite=options.overwrite
+        )
     return AggregateSummary(
         result, options, len(found.files), found.bytes, time.perf_counter() - started
     )

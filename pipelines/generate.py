@@ -91,6 +91,7 @@ def _run(
     from celes_beam.stores.datasets.dataset_target import read_report  # noqa: PLC0415
     from celes_beam.transforms.options import (  # noqa: PLC0415
         beam_options,
+        check_output,
         is_local,
         new_pipeline,
         run_to_end,
@@ -98,6 +99,7 @@ def _run(
 
     beam_flags = beam_options(beam_argv, our_flags)
     config, target = options.config, options.target
+    check_output(beam_flags, target.output)
     started = time.perf_counter()
     with target.work_folder() as folder:
         shards = target.plan(folder, config.rows, options.shards)
@@ -107,9 +109,9 @@ def _run(
             pipeline, beam_flags, run_id=options.run_id, total=config.rows, progress=progress
         )
         written = read_report(folder)
-        size = target.publish(shards, written)
+        size = target.publish(shards, written, overwrite=options.overwrite)
     return DatasetSummary(
-        output=str(target.path),
+        output=target.output,
         format=target.format,
         seed=config.seed,
         rows=config.rows,

@@ -32,7 +32,8 @@ def add_aggregate_flags(parser: argparse.ArgumentParser) -> None:
         "--output",
         "-o",
         metavar="FOLDER",
-        help="folder for the result as Parquet, CSV and JSON (default: it is only shown)",
+        help="folder, also below gs://BUCKET, for the result as Parquet, CSV and JSON "
+        "(default: it is only shown)",
     )
     add_if_exists(
         group,

@@ -14,6 +14,7 @@ from celes_beam.commands.summary import print_aggregates, print_top
 from celes_beam.errors import ConfigError
 from celes_beam.sales.order import Order
 from celes_beam.sales.scan import Questions
+from celes_beam.stores.inputs.gcs_files import GCS_SCHEME
 from celes_beam.stores.results.result_folder import ResultFolder
 from celes_beam.stores.results.results import SORTED, Result
 
@@ -68,12 +69,20 @@ def aggregate_options(flags: argparse.Namespace) -> AggregateOptions:
         started=datetime.now(UTC),
         input=flags.input,
         headers=one_header_each(flags.columns or ()),
-        target=ResultFolder(flags.output),
+        target=_target(flags.output),
         overwrite=flags.if_exists == "overwrite",
         order=Order(flags.sort_by or Order().column, flags.descending),
         top=flags.top or 0,
         write_sorted=flags.write_sorted,
     )
+
+
+def _target(output: str | None) -> ResultFolder:
+    if output is None or not output.startswith(GCS_SCHEME):
+        return ResultFolder(output)
+    from celes_beam.stores.results.gcs_result_folder import GcsResultFolder  # noqa: PLC0415
+
+    return GcsResultFolder(output)
 
 
 @dataclass(frozen=True)
@@ -128,4 +137,4 @@ class AggregateSummary:
             return
         console.print(f"\nResult: [bold]{escape(output)}[/]", soft_wrap=True)
         if self.options.write_sorted:
-            console.print(f"Next: read the rows in order from {output}/{SORTED}/")
+            console.print(f"Next: read the rows in order from {output.rstrip('/')}/{SORTED}/")

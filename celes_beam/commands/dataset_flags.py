@@ -17,7 +17,7 @@ def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
         "-o",
         default="./ventas.csv",
         metavar="PATH",
-        help="a .csv or .parquet file, or a folder, on a disk of this machine "
+        help="a .csv or .parquet file, or a folder, on a disk of this machine or below gs://BUCKET "
         "(default: %(default)s)",
     )
     group.add_argument(

@@ -12,6 +12,7 @@ from celes_beam.commands.console import print_next_steps, write_json
 from celes_beam.config import Config, config_from_flags
 from celes_beam.errors import ConfigError
 from celes_beam.stores.datasets.dataset_target import DatasetTarget
+from celes_beam.stores.inputs.gcs_files import GCS_SCHEME
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +35,7 @@ class DatasetOptions:
 def dataset_options(flags: argparse.Namespace) -> DatasetOptions:
     """Resolve the flags of ``pipelines.generate``. Raises ``ConfigError`` naming flag and value."""
     config = config_from_flags(flags)
-    target = DatasetTarget.parse(flags.output, flags.format)
+    target = _target(flags.output, flags.format)
     if flags.shards is not None and target.one_file:
         raise ConfigError(
             f"--shards {flags.shards} is for a folder, but --output {flags.output} is one file: "
@@ -48,6 +49,14 @@ def dataset_options(flags: argparse.Namespace) -> DatasetOptions:
         shards=flags.shards or max(1, -(-config.rows // config.batch_rows)),
         error_rate=flags.error_rate,
     )
+
+
+def _target(output: str, format: str | None) -> DatasetTarget:
+    if not output.startswith(GCS_SCHEME):
+        return DatasetTarget.parse(output, format)
+    from celes_beam.stores.datasets.gcs_dataset_target import GcsDatasetTarget  # noqa: PLC0415
+
+    return GcsDatasetTarget.parse(output, format)
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,19 @@ def _end_bundles_at_once() -> None:
     StateSampler.__init__.__defaults__ = (_SAMPLING_MS,)
 
 
+def check_output(options: PipelineOptions, output: str) -> None:
+    """Raise ``ConfigError`` when workers elsewhere could not write what goes to a bucket.
+
+    It is made on the disk of this machine, and uploaded from there.
+    """
+    if output.startswith("gs://") and not is_on_this_machine(options):
+        name = options.view_as(StandardOptions).runner
+        raise ConfigError(
+            f"--output {output} is made on this machine's disk, which the workers of --runner "
+            f"{name} may not see: use --runner DirectRunner or PrismRunner"
+        )
+
+
 def is_on_this_machine(options: PipelineOptions) -> bool:
     """Whether the workers are this process, driven by itself or by a runner beside it."""
     return is_local(options) or _runner_name(options) == "prismrunner"

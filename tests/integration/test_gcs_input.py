@@ -165,7 +165,7 @@ def test_files_are_read_as_from_a_disk(bucket: Any, tmp_path: Path) -> None:
             "in/empty.csv": b"",
         },
     )
-    how = ReadOptions(range_bytes=10_000, chunk_bytes=1000)
+    how = ReadOptions(gcs_range_bytes=10_000, chunk_bytes=1000)
     accepted = {"plain.csv": 1000, "quoted.csv": 200, "zipped.csv.gz": 10, "columns.parquet": 1}
     rejected = {"plain.csv": 1, "lines.ndjson": 7, "columns.parquet": 1}
     for name in (*accepted, *rejected, "empty.csv"):

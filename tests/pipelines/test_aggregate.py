@@ -293,7 +293,7 @@ def test_inputs_that_are_none(tmp_path: Path) -> None:
         (["--top", "100001"], "--top 100,001: expected at most 100,000"),
         (["--sort_by", REGION, "--top", "1"], "invalid choice"),
         (["-o", ""], "--output ''"),
-        (["-o", "gs://b/x"], "written to a folder of this machine"),
+        (["-o", "s3://b/x"], "written to a folder of this machine"),
         (["--tops", "1"], "--tops is not a flag .* perhaps --top"),
     ],
 )

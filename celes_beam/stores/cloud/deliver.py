@@ -4,26 +4,42 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from celes_beam.errors import StorageError
+from celes_beam.errors import LakeExistsError, StorageError
 from celes_beam.stores.cloud.clients import storage_client
 from celes_beam.stores.cloud.failures import cloud_errors
 
 OBJECT_CREATOR = "roles/storage.objectUser"
 
 
-def deliver_file(path: Path, bucket: str, name: str, *, crc32c: str) -> None:
+def deliver_file(
+    path: Path, bucket: str, name: str, *, crc32c: str, if_absent: bool = False
+) -> None:
     """Upload a file as ``gs://bucket/name``, trying again after faults that pass.
 
     ``crc32c`` is the file's checksum in base64, as Cloud Storage shows it. Raises ``StorageError``
-    when the object came out different or could not be written, ``UsageError`` when it may not be.
+    when the object came out different or could not be written, ``UsageError`` when it may not be,
+    and with ``if_absent`` ``LakeExistsError`` when another object is there already.
     """
     url = f"gs://{bucket}/{name}"
     with cloud_errors("write", url, needs=OBJECT_CREATOR):
+        from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415
         from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
 
         blob = storage_client().bucket(bucket).blob(name)
         # To send the same bytes once more does no harm, so every request may be repeated.
-        blob.upload_from_filename(str(path), checksum="crc32c", retry=DEFAULT_RETRY)
+        match = 0 if if_absent else None
+        try:
+            blob.upload_from_filename(
+                str(path), checksum="crc32c", retry=DEFAULT_RETRY, if_generation_match=match
+            )
+        except PreconditionFailed as error:
+            # Refused, perhaps, by a try of ours whose answer was lost: then it holds these bytes.
+            blob.reload(retry=DEFAULT_RETRY)
+            if blob.crc32c != crc32c:
+                raise LakeExistsError(
+                    f"{url} is there already, put there meanwhile by another: choose another "
+                    "--output, or replace it with -f"
+                ) from error
         arrived = blob.crc32c
     if arrived != crc32c:
         raise StorageError(

@@ -46,14 +46,8 @@ class DatasetTarget:
 
         ``format`` is that of the name, or CSV, when it is ``None``. Raises ``ConfigError``.
         """
-        if "://" in output:
-            raise ConfigError(
-                f"--output {output}: a data set is written to a disk; give a file such as "
-                "ventas.csv or a folder, and copy it from there"
-            )
-        path = Path(output)
+        path, a_folder = cls._locate(output)
         named = path.suffix.lower().removeprefix(".")
-        a_folder = output.endswith(("/", "\\")) or path.is_dir()
         if named in _OTHER_FILES and not a_folder:
             raise ConfigError(
                 f"--output {output}: a data set is written as .csv or .parquet, not as "
@@ -70,6 +64,22 @@ class DatasetTarget:
         chosen = format or (named if one_file else "csv")
         return cls(path, one_file, "parquet" if chosen == "parquet" else "csv")
 
+    @classmethod
+    def _locate(cls, output: str) -> tuple[Path, bool]:
+        """The path, and whether it can only be that of a folder."""
+        if "://" in output:
+            raise ConfigError(
+                f"--output {output}: a data set is written to a disk or to gs://BUCKET; give a "
+                "file such as ventas.csv or a folder, and copy it from there"
+            )
+        path = Path(output)
+        return path, output.endswith(("/", "\\")) or path.is_dir()
+
+    @property
+    def output(self) -> str:
+        """Where it is, for people."""
+        return str(self.path)
+
     def check(self, *, overwrite: bool) -> None:
         """Raise ``LakeExistsError`` when something stands here that must not be replaced."""
         if self.one_file:
@@ -84,16 +94,7 @@ class DatasetTarget:
                 f"{self.path}.{self.format}"
             )
         ours, others = _contents(self.path)
-        if others:
-            raise LakeExistsError(
-                f"{self.path} holds files of others, such as {others[0].name}: "
-                "choose another --output"
-            )
-        if ours and not overwrite:
-            raise LakeExistsError(
-                f"{self.path} holds a data set of {len(ours)} files: choose another --output, or "
-                "replace it with -f"
-            )
+        check_contents(self.output, len(ours), [path.name for path in others], overwrite=overwrite)
 
     @contextmanager
     def work_folder(self) -> Iterator[str]:
@@ -114,17 +115,24 @@ class DatasetTarget:
             return plan_parts(folder, rows, shards)
         return plan_shards(folder, rows, 1 if self.one_file else shards, self.format)
 
-    def publish(self, shards: Sequence[Shard], written: Sequence[ShardWritten]) -> int:
+    def publish(
+        self, shards: Sequence[Shard], written: Sequence[ShardWritten], *, overwrite: bool = True
+    ) -> int:
         """Put finished shards in place of what was there; return the bytes of all.
 
-        Raises ``IntegrityError`` when what was written is not what was planned.
+        Raises ``IntegrityError`` when what was written is not what was planned, and
+        ``LakeExistsError`` when what came there meanwhile must not be replaced.
         """
         if sorted((w.path, w.rows) for w in written) != sorted((s.path, s.rows) for s in shards):
             raise IntegrityError(
                 f"{len(written)} files of {sum(w.rows for w in written):,} rows were written, but "
-                f"{len(shards)} of {sum(s.rows for s in shards):,} were planned; {self.path} was "
+                f"{len(shards)} of {sum(s.rows for s in shards):,} were planned; {self.output} was "
                 "left as it was: run again"
             )
+        return self._place(shards, sum(w.bytes for w in written), overwrite=overwrite)
+
+    def _place(self, shards: Sequence[Shard], size: int, *, overwrite: bool) -> int:
+        self.check(overwrite=overwrite)
         if self.one_file and len(shards) > 1:
             return concatenate([shard.path for shard in shards], str(self.path))
         try:
@@ -138,7 +146,25 @@ class DatasetTarget:
                     Path(shard.path).replace(self.path / Path(shard.path).name)
         except OSError as error:
             raise StorageError(f"{self.path} could not be written: {error.strerror}") from error
-        return sum(w.bytes for w in written)
+        return size
+
+
+def check_contents(output: str, ours: int, others: Sequence[str], *, overwrite: bool) -> None:
+    """Raise ``LakeExistsError`` unless a folder with these files may be replaced."""
+    if others:
+        raise LakeExistsError(
+            f"{output} holds files of others, such as {others[0]}: choose another --output"
+        )
+    if ours and not overwrite:
+        raise LakeExistsError(
+            f"{output} holds a data set of {ours} files: choose another --output, or "
+            "replace it with -f"
+        )
+
+
+def is_shard_name(name: str) -> bool:
+    """Whether a file with this name is a shard of a data set."""
+    return _SHARD_NAME.fullmatch(name) is not None
 
 
 def write_report(folder: str, written: Sequence[ShardWritten]) -> None:
@@ -170,5 +196,5 @@ def _contents(folder: Path) -> tuple[list[Path], list[Path]]:
         return [], []
     except OSError as error:
         raise StorageError(f"{folder} cannot be listed: {error.strerror}") from error
-    ours = [path for path in found if _SHARD_NAME.fullmatch(path.name) and path.is_file()]
+    ours = [path for path in found if is_shard_name(path.name) and path.is_file()]
     return ours, [path for path in found if path not in ours]

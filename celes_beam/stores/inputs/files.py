@@ -76,7 +76,9 @@ def _list_all(
         if not files and not may_be_empty(pattern):
             raise InputError(_nothing_found(pattern))
         for file in files:
-            if not file.path.startswith(GCS_SCHEME):
+            if file.path.startswith(GCS_SCHEME):
+                refusals.check_object(pattern, file.path)
+            else:
                 refusals.check(pattern, Path(file.path))
             found.setdefault(file.path, file)
     return sorted(found.values())

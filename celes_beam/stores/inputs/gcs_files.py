@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from celes_beam.errors import InputError, StorageError
 from celes_beam.stores.cloud.clients import arrow_filesystem, storage_client
 from celes_beam.stores.inputs.globs import MAGIC, glob_pattern
 from celes_beam.stores.inputs.names import format_of_name
+from celes_beam.stores.inputs.refused import LAKE_MARK, a_lake
 
 GCS_SCHEME = "gs://"
 _NOT_HIDDEN = re.compile(r"(?:/?[^/._][^/]*)*")
@@ -18,7 +19,8 @@ _NOT_HIDDEN = re.compile(r"(?:/?[^/._][^/]*)*")
 def list_gcs(pattern: str) -> Iterator[tuple[str, int, str]]:
     """List the objects that a ``gs://`` path, folder or glob names: (URL, size, generation).
 
-    Raises ``InputError`` when there is no such bucket, or it may not be listed.
+    Raises ``InputError`` when there is no such bucket, it may not be listed, or an object that is
+    named is in a lake.
     """
     bucket, _, name = pattern.removeprefix(GCS_SCHEME).partition("/")
     if not bucket or MAGIC.search(bucket):
@@ -27,7 +29,10 @@ def list_gcs(pattern: str) -> Iterator[tuple[str, int, str]]:
     literal = MAGIC.split(name)[0]
     matcher = glob_pattern(name)
     exact, below, matching = [], [], []
+    lakes: set[str] = set()
     for found, size, generation in _list_objects(pattern, bucket, literal):
+        if (mark := f"/{found}".find(f"/{LAKE_MARK}/")) >= 0:
+            lakes.add(found[:mark])
         file = (f"{GCS_SCHEME}{bucket}/{found}", size, generation)
         if found == name:
             exact.append(file)
@@ -36,17 +41,36 @@ def list_gcs(pattern: str) -> Iterator[tuple[str, int, str]]:
                 below.append(file)
         elif literal != name and matcher.fullmatch(found):
             matching.append(file)
-    return iter(exact or below or matching)
+    files = exact or below or matching
+    if files:
+        # Of folders that begin before what was listed, the marks were not.
+        above = literal.split("/")[:-1]
+        for folder in ("/".join([*above[:n], ""]) for n in range(len(above) + 1)):
+            if any(_list_objects(pattern, bucket, f"{folder}{LAKE_MARK}/", most=1)):
+                lakes.add(folder)
+        _check_lakes(pattern, files, [f"{GCS_SCHEME}{bucket}/{lake}" for lake in sorted(lakes)])
+    return iter(files)
 
 
-def _list_objects(pattern: str, bucket: str, prefix: str) -> Iterator[tuple[str, int, str]]:
+def _check_lakes(pattern: str, files: Sequence[tuple[str, int, str]], lakes: Sequence[str]) -> None:
+    for lake in lakes:
+        if any(url.startswith(lake) for url, _, _ in files):
+            raise a_lake(pattern, lake.rstrip("/"))
+
+
+def _list_objects(
+    pattern: str, bucket: str, prefix: str, most: int | None = None
+) -> Iterator[tuple[str, int, str]]:
     # Slow to import, and needed for gs:// alone.
     from google.api_core import exceptions  # noqa: PLC0415
     from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
 
     try:
         for blob in storage_client().list_blobs(
-            bucket, prefix=prefix, fields="items(name,size,generation),nextPageToken"
+            bucket,
+            prefix=prefix,
+            fields="items(name,size,generation),nextPageToken",
+            max_results=most,
         ):
             if not blob.name.endswith("/"):
                 yield blob.name, int(blob.size), str(blob.generation)

@@ -17,6 +17,7 @@ from celes_beam.sales.record_ends import find_records
 from celes_beam.sales.records import LINE_FEED, Block
 from celes_beam.stores.inputs.files import InputFile, open_input
 from celes_beam.stores.inputs.formats import Kind, find_kind
+from celes_beam.stores.inputs.gcs_files import GCS_SCHEME
 from celes_beam.stores.inputs.read_options import CSV, MIB, PARQUET, ReadOptions
 from celes_beam.stores.inputs.text_stream import TextStream
 
@@ -50,7 +51,7 @@ class FileRange:
 
 
 def plan_ranges(file: InputFile, how: ReadOptions) -> list[FileRange]:
-    """Split a file into ranges of about ``how.range_bytes``; none when it holds no record.
+    """Split a file into ranges of about the size ``how`` says; none when it holds no record.
 
     A CSV file larger than that is looked through for quoted line breaks: one that has any is a
     single range, since only from its beginning can be told what is quoted. Memory is bounded
@@ -77,13 +78,18 @@ def plan_ranges(file: InputFile, how: ReadOptions) -> list[FileRange]:
     if skip >= file.size:
         return []
     cuts = [skip, file.size]
-    large = file.size - skip > how.range_bytes
+    range_bytes = _range_bytes(file, how)
+    large = file.size - skip > range_bytes
     if large and (header is None or _breaks_only_between_records(file, header, skip)):
-        cuts = _cut(file, skip, max(how.range_bytes, file.size // _MOST_RANGES))
+        cuts = _cut(file, skip, max(range_bytes, file.size // _MOST_RANGES))
     return [
         FileRange(file, kind.format, start, end, end - start, None, header)
         for start, end in itertools.pairwise(cuts)
     ]
+
+
+def _range_bytes(file: InputFile, how: ReadOptions) -> int:
+    return how.gcs_range_bytes if file.path.startswith(GCS_SCHEME) else how.range_bytes
 
 
 def _find_header(file: InputFile, kind: Kind, how: ReadOptions) -> tuple[CsvHeader, int] | None:
@@ -171,13 +177,14 @@ def _plan_parquet(file: InputFile, how: ReadOptions) -> list[FileRange]:
                 f"{file.path}: a damaged or unfinished Parquet file ({error}); get it again"
             ) from error
     locate_columns(schema.names, how.mapping, file.path)
+    range_bytes = _range_bytes(file, how)
     ranges: list[FileRange] = []
     start, first_row, rows, weight = 0, 0, 0, 0
     for group in range(metadata.num_row_groups):
         about = metadata.row_group(group)
         rows += about.num_rows
         weight += sum(about.column(i).total_compressed_size for i in range(about.num_columns))
-        if weight >= how.range_bytes or group == metadata.num_row_groups - 1:
+        if weight >= range_bytes or group == metadata.num_row_groups - 1:
             ranges.append(FileRange(file, PARQUET, start, group + 1, weight, first_row=first_row))
             start, first_row, weight = group + 1, first_row + rows, 0
             rows = 0

@@ -21,14 +21,17 @@ class ReadOptions:
 
     ``format`` is one of ``FORMATS``; ``auto`` goes by each file's name and first bytes. ``columns``
     maps contract columns to the headers to use for them; it may be given as a mapping. A file is
-    split into ranges of about ``range_bytes`` where that can be done, and read ``chunk_bytes`` at a
-    time, which bounds memory. Raises ``ConfigError`` for other values.
+    split into ranges of about ``range_bytes`` (an object in a bucket: ``gcs_range_bytes``) where
+    that can be done, and read ``chunk_bytes`` at a time, which bounds memory. Raises
+    ``ConfigError`` for other values.
     """
 
     format: str = "auto"
     dialect: CsvDialect = _DIALECT
     columns: tuple[tuple[str, str], ...] | Mapping[str, str] = ()
     range_bytes: int = 4 * MIB
+    # To open an object takes as long as to read some MiB of it.
+    gcs_range_bytes: int = 32 * MIB
     # A range goes on to the end of its last line, and is best read in one go.
     chunk_bytes: int = 4 * MIB + (1 << 16)
 
@@ -43,7 +46,7 @@ class ReadOptions:
                     f"columns {name}={header}: expected COLUMN=HEADER with a column of "
                     f"{', '.join(COLUMN_NAMES)}"
                 )
-        for size in ("range_bytes", "chunk_bytes"):
+        for size in ("range_bytes", "gcs_range_bytes", "chunk_bytes"):
             if getattr(self, size) < 1:
                 raise ConfigError(f"{size}={getattr(self, size)}: expected 1 or more")
 

@@ -7,30 +7,36 @@ from pathlib import Path
 
 from celes_beam.errors import InputError
 
+_GCS = "gs://"
 LAKE_MARK = "_commits"
 """The folder that makes the one it is in a lake; see ``stores/lake/commit.py``."""
 
 
 class Refusals:
-    """Refuses local files that are in a lake, or below the folder ``outside``.
+    """Refuses files that are below the folder ``outside``, and local ones that are in a lake.
 
-    To read a lake would count its rows twice, along with the files they came from.
+    What is listed in a bucket is checked for lakes as it is listed (``gcs_files``). To read a lake
+    would count its rows twice, along with the files they came from.
     """
 
     def __init__(self, outside: str | None) -> None:
-        self._outside = None if outside is None else Path(os.path.realpath(outside))
+        self._gcs_outside = outside.rstrip("/") if outside and outside.startswith(_GCS) else None
+        local = None if self._gcs_outside else outside
+        self._outside = None if local is None else Path(os.path.realpath(local))
         self._lakes: dict[Path, Path | None] = {}
 
     def check(self, pattern: str, path: Path) -> None:
         """Raise ``InputError`` when the file with this real path is no input."""
         if self._outside is not None and path.is_relative_to(self._outside):
-            raise InputError(
-                f"--input {pattern}: {path} is in the output {self._outside}; give an input that "
-                "is not, or another --output"
-            )
+            raise _in_output(pattern, path, self._outside)
         lake = self._lake_of(path.parent)
         if lake is not None:
             raise a_lake(pattern, lake)
+
+    def check_object(self, pattern: str, url: str) -> None:
+        """Raise ``InputError`` when the object at ``gs://BUCKET/NAME`` is no input."""
+        if self._gcs_outside is not None and url.startswith(f"{self._gcs_outside}/"):
+            raise _in_output(pattern, url, self._gcs_outside)
 
     def _lake_of(self, folder: Path) -> Path | None:
         """The innermost lake that a folder is, or is in."""
@@ -43,10 +49,18 @@ class Refusals:
         return self._lakes[folder]
 
 
-def a_lake(pattern: str, lake: Path) -> InputError:
+def _in_output(pattern: str, path: Path | str, output: Path | str) -> InputError:
+    return InputError(
+        f"--input {pattern}: {path} is in the output {output}; give an input that is not, or "
+        "another --output"
+    )
+
+
+def a_lake(pattern: str, lake: Path | str) -> InputError:
     """Make the error of a folder that is a lake."""
+    copy = "gcloud storage cp -r" if str(lake).startswith(_GCS) else "cp -r"
     return InputError(
         f"--input {pattern}: {lake} is a lake: its rows came from files that were read already; "
         "give those files, or a folder without a lake in it; to copy a lake, copy its folder while "
-        f"nothing writes to it (cp -r {lake} COPY)"
+        f"nothing writes to it ({copy} {lake} COPY)"
     )

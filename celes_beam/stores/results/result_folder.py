@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pyarrow as pa
 
@@ -45,27 +45,33 @@ class ResultFolder:
             return
         if not self.output.strip() or "://" in self.output:
             raise ConfigError(
-                f"--output {self.output!r}: results are written to a folder of this machine; give "
-                "one, such as ./result"
+                f"--output {self.output!r}: results are written to a folder of this machine, or "
+                "below gs://BUCKET; give one, such as ./result"
             )
         path, lake = self.path, Path(root).resolve()
         if lake.is_relative_to(path):
             raise ConfigError(f"--output {self.output} holds the input: give another folder")
-        if path.is_relative_to(lake) and not _hidden(path.relative_to(lake)):
+        if path.is_relative_to(lake) and not is_hidden(path.relative_to(lake)):
             raise ConfigError(
                 f"--output {self.output} is inside the input, whose readers would take it for "
                 "sales: give another folder"
             )
+        self._check_contents(overwrite=overwrite)
+
+    def _check_contents(self, *, overwrite: bool) -> None:
+        path = self.path
         if path.exists() and not path.is_dir():
             raise LakeExistsError(f"--output {self.output} is a file: give a folder")
         entries = _entries(path)
-        stranger = _stranger(entries)
+        self._check_found(_stranger(entries), bool(entries), overwrite=overwrite)
+
+    def _check_found(self, stranger: str | None, found: bool, *, overwrite: bool) -> None:
         if stranger is not None:
             raise LakeExistsError(
                 f"--output {self.output} holds what no aggregation wrote, such as {stranger}: "
                 "give another folder"
             )
-        if entries and not overwrite:
+        if found and not overwrite:
             raise LakeExistsError(
                 f"--output {self.output} holds a result: give another folder, or replace it with "
                 "--if_exists overwrite (-f)"
@@ -85,10 +91,11 @@ class ResultFolder:
                 ) from error
             yield str(folder)
 
-    def publish(self, work_folder: str, *, with_sorted: bool) -> Result:
+    def publish(self, work_folder: str, *, with_sorted: bool, overwrite: bool = True) -> Result:
         """Put the finished result of a work folder in place of what was there, and return it.
 
-        Raises ``IntegrityError`` when there is none, and ``StorageError`` when the disk refuses.
+        Raises ``IntegrityError`` when there is none, ``LakeExistsError`` when what came there
+        meanwhile must not be replaced, and ``StorageError`` when the disk refuses.
         """
         finished = Path(work_folder) / RESULT
         if not (finished / RESULT_JSON).exists():
@@ -101,10 +108,11 @@ class ResultFolder:
             if with_sorted and not result.rows:
                 # Readers want a schema, and a folder without files has none.
                 write_part(str(finished / SORTED), 0, pa.RecordBatch.from_pylist([], SCHEMA))
-            self._replace(finished)
+            self._replace(finished, overwrite=overwrite)
         return result
 
-    def _replace(self, finished: Path) -> None:
+    def _replace(self, finished: Path, *, overwrite: bool) -> None:
+        self._check_contents(overwrite=overwrite)
         path = self.path
         # Not in the work folder, which is removed also when the old result could not be put back.
         old = hidden_beside(path)
@@ -126,7 +134,14 @@ class ResultFolder:
             ) from error
 
 
-def _hidden(path: Path) -> bool:
+def is_result_name(name: str) -> bool:
+    """Whether a file with this name, below a folder of results, is part of a result."""
+    folder, _, part = name.rpartition("/")
+    return bool(_PART.fullmatch(part) if folder == SORTED else _OURS.fullmatch(name))
+
+
+def is_hidden(path: PurePath) -> bool:
+    """Whether readers of a lake pass over what is at this path within it."""
     return any(part.startswith(("_", ".")) for part in path.parts)
 
 

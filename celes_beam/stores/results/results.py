@@ -131,9 +131,16 @@ def read_result(folder: str) -> Result:
     """Read what ``write_result`` wrote. Raises ``IntegrityError`` when it is gone or broken."""
     path = Path(folder) / RESULT_JSON
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Result)
+        data = path.read_bytes()
     except OSError as error:
         raise IntegrityError(f"{path} cannot be read: {error.strerror}") from error
+    return decode_result(data, str(path))
+
+
+def decode_result(data: bytes, path: str) -> Result:
+    """Decode the content of ``result.json`` at ``path``. Raises ``IntegrityError``."""
+    try:
+        return msgspec.json.decode(data, type=Result)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise IntegrityError(f"{path} is not a result of this version: {error}") from error
 

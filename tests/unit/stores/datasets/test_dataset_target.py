@@ -53,7 +53,7 @@ def test_a_folder_that_is_there_is_a_folder_whatever_its_name(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("output", "format", "told"),
     [
-        ("gs://bucket/ventas.csv", None, "--output gs://bucket/ventas.csv: .* written to a disk"),
+        ("s3://bucket/ventas.csv", None, "--output s3://bucket/ventas.csv: .* written to a disk"),
         ("v.csv", "parquet", "--output v.csv does not go with --format parquet"),
         ("v", "avro", "--format avro: expected one of csv, parquet"),
         ("x.csv.gz", None, r"x\.csv\.gz: a data set is written as \.csv or \.parquet, not as \.gz"),
