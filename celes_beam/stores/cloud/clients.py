@@ -1,7 +1,7 @@
-"""Clients of Cloud Storage and BigQuery, for Google or for the local stand-ins.
+"""Clients of Cloud Storage, BigQuery and Pub/Sub, for Google or for the local stand-ins.
 
 A stand-in is named by the variable that Google's own libraries know: STORAGE_EMULATOR_HOST,
-BIGQUERY_EMULATOR_HOST. It takes no credentials, so none are looked for.
+BIGQUERY_EMULATOR_HOST, PUBSUB_EMULATOR_HOST. It takes no credentials, so none are looked for.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 STORAGE_EMULATOR = "STORAGE_EMULATOR_HOST"
 BIGQUERY_EMULATOR = "BIGQUERY_EMULATOR_HOST"
+PUBSUB_EMULATOR = "PUBSUB_EMULATOR_HOST"
 LOCAL_PROJECT = "celes-dev"
 """The project of local stand-ins, which hold whatever they are asked for."""
 _RETRY_LIMIT = timedelta(seconds=60)
@@ -50,6 +51,25 @@ def bigquery_retry() -> Any:
     from google.cloud.bigquery.retry import DEFAULT_RETRY  # noqa: PLC0415
 
     return DEFAULT_RETRY.with_timeout(_RETRY_LIMIT.total_seconds())
+
+
+def publisher_client() -> Any:
+    """A new ``google.cloud.pubsub_v1.PublisherClient``, to be closed as a context manager."""
+    from google.cloud import pubsub_v1  # noqa: PLC0415
+
+    return pubsub_v1.PublisherClient()
+
+
+def subscriber_client() -> Any:
+    """A new ``google.cloud.pubsub_v1.SubscriberClient``, to be closed as a context manager."""
+    from google.cloud import pubsub_v1  # noqa: PLC0415
+
+    return pubsub_v1.SubscriberClient()
+
+
+def pubsub_is_emulated() -> bool:
+    """Whether Pub/Sub is a stand-in on this machine."""
+    return bool(os.environ.get(PUBSUB_EMULATOR))
 
 
 def arrow_filesystem() -> Any:

@@ -1,0 +1,106 @@
+"""Topics and subscriptions of Pub/Sub that a run would use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from celes_beam.doctor.account import no_answer
+from celes_beam.doctor.bucket_access import permissions_check
+from celes_beam.doctor.check import REQUEST_SECONDS, Check, State
+from celes_beam.errors import ConfigError, StorageError
+from celes_beam.stores.cloud.clients import (
+    publisher_client,
+    pubsub_is_emulated,
+    subscriber_client,
+)
+from celes_beam.stores.cloud.failures import cloud_errors
+
+_ID = r"[A-Za-z][\w.~+%-]{2,254}"
+_PROJECT = r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{3,61}[a-z0-9]"
+_DELETED = "_deleted-topic_"
+
+
+def check_topic(topic: str) -> Iterator[Check]:
+    """Whether a topic is there and takes messages of the account in use.
+
+    Raises ``ConfigError`` for another form than ``projects/P/topics/T``.
+    """
+    _check_form(topic, "topic")
+    name = f"topic {topic}"
+    with publisher_client() as client:
+        found = yield from _look(name, client.get_topic, "topic", topic)
+        if found is None:
+            return
+        yield Check(name, State.OK, "it is there")
+        role = f"roles/pubsub.publisher on {topic}"
+        yield _permitted(client, name, topic, ("pubsub.topics.publish",), role)
+
+
+def check_subscription(subscription: str, topic: str | None) -> Iterator[Check]:
+    """Whether a subscription is there, belongs to ``topic`` if one is given, and may be read.
+
+    Raises ``ConfigError`` for another form than ``projects/P/subscriptions/S``.
+    """
+    _check_form(subscription, "subscription")
+    name = f"subscription {subscription}"
+    with subscriber_client() as client:
+        found = yield from _look(name, client.get_subscription, "subscription", subscription)
+        if found is None:
+            return
+        if found.topic == _DELETED:
+            remedy = f"gcloud pubsub subscriptions delete {subscription}, and make it again"
+            yield Check(name, State.FAILED, "it is there, but its topic was deleted", remedy)
+        elif topic and found.topic != topic:
+            said = f"it belongs to {found.topic}, not to {topic}"
+            yield Check(name, State.FAILED, said, "give the topic it belongs to, or another")
+        else:
+            yield Check(name, State.OK, f"it is there, of {found.topic}")
+        role = f"roles/pubsub.subscriber on {subscription}"
+        asked = ("pubsub.subscriptions.consume",)
+        yield _permitted(client, name, subscription, asked, role)
+
+
+def _look(name: str, get: Any, kind: str, path: str) -> Any:
+    from google.api_core.exceptions import NotFound  # noqa: PLC0415 - slow to import
+
+    try:
+        with cloud_errors("look at", path, needs="roles/pubsub.viewer"):
+            try:
+                return get(request={kind: path}, retry=None, timeout=REQUEST_SECONDS)
+            except NotFound:
+                remedy = f"gcloud pubsub {kind}s create {path}"
+                if kind == "subscription":
+                    remedy += " --topic TOPIC"
+                yield Check(name, State.FAILED, f"there is no such {kind}", remedy)
+    except StorageError as error:
+        fallback = "check the network, then run it again"
+        yield Check(name, State.FAILED, str(error), no_answer("Pub/Sub", fallback))
+    return None
+
+
+def _permitted(client: Any, name: str, path: str, asked: tuple[str, ...], role: str) -> Check:
+    from google.api_core import exceptions  # noqa: PLC0415 - slow to import
+
+    request = {"resource": path, "permissions": list(asked)}
+    absent = (exceptions.NotFound, exceptions.MethodNotImplemented)
+    with cloud_errors("ask for permissions on", path):
+        try:
+            answer = client.test_iam_permissions(
+                request=request, retry=None, timeout=REQUEST_SECONDS
+            )
+        except absent:
+            if not pubsub_is_emulated():
+                raise
+            said = "not checked here: the local Pub/Sub has no permissions"
+            return Check(f"{name}: permissions", State.NOT_CHECKED, said)
+    return permissions_check(f"{name}: permissions", asked, answer.permissions, role)
+
+
+def _check_form(path: str, kind: str) -> None:
+    if not re.fullmatch(rf"projects/{_PROJECT}/{kind}s/{_ID}", path):
+        raise ConfigError(
+            f"--{kind} {path}: expected projects/PROJECT/{kind}s/NAME, with a name of 3 to 255 "
+            "letters, digits and -_.~+% that begins with a letter"
+        )
