@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import warnings
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 from celes_beam.doctor.check import REQUEST_SECONDS, Check, State
+from celes_beam.errors import StorageError
 from celes_beam.stores.cloud.clients import (
     BIGQUERY_EMULATOR,
     LOCAL_PROJECT,
     PUBSUB_EMULATOR,
     STORAGE_EMULATOR,
 )
-from celes_beam.stores.cloud.failures import CREDENTIALS_REMEDY, cloud_errors
+from celes_beam.stores.cloud.failures import CREDENTIALS_REMEDY
 
 SERVICES = {
     "Cloud Storage": STORAGE_EMULATOR,
@@ -37,10 +40,24 @@ def check_emulators() -> list[Check]:
     ]
 
 
-def no_answer(service: str, fallback: str) -> str:
-    """What to do when a service does not answer, which depends on whether it is a local one."""
+def unanswered(name: str, service: str, error: StorageError) -> Check:
+    """The failed check of a service that gave no answer, or one that it failed itself."""
+    import requests  # noqa: PLC0415 - slow to import: not for --help
+    from google.api_core import exceptions  # noqa: PLC0415
+
     variable = SERVICES[service]
-    return LOCAL_REMEDY.format(variable) if os.environ.get(variable) else fallback
+    address = os.environ.get(variable)
+    silent = (
+        requests.exceptions.ConnectionError,
+        requests.exceptions.Timeout,
+        exceptions.ServiceUnavailable,
+        exceptions.DeadlineExceeded,
+    )
+    said = str(error)
+    if isinstance(error.__cause__, silent):
+        said = f"{service} does not answer" + (f" at {variable}={address}" if address else "")
+    remedy = LOCAL_REMEDY.format(variable) if address else "check the network, then run it again"
+    return Check(name, State.FAILED, said, remedy)
 
 
 def _listens(service: str, variable: str, address: str) -> Check:
@@ -65,7 +82,6 @@ def check_credentials(project: str | None, *, needed: bool) -> Iterator[Check]:
     """The account that Google's services see, with its project, after a token was got for it.
 
     Without credentials the check fails when they are ``needed``, and is a warning otherwise.
-    Raises ``CelesError`` for credentials that are refused.
     """
     import google.auth  # noqa: PLC0415 - slow to import: not for --help
     from google.auth import exceptions  # noqa: PLC0415
@@ -85,11 +101,17 @@ def check_credentials(project: str | None, *, needed: bool) -> Iterator[Check]:
         said = f"no usable Google Cloud credentials: {_first_sentence(error)}"
         yield Check("credentials", state, said, CREDENTIALS_REMEDY)
         return
-    with cloud_errors("use", "the Google Cloud credentials of this machine"):
-        session = Request()
-        credentials.refresh(
-            lambda *args, **more: session(*args, **{**more, "timeout": REQUEST_SECONDS})
-        )
+    try:
+        # Google's own limit for a token is two minutes.
+        credentials.refresh(functools.partial(_ask, Request()))
+    except exceptions.RefreshError as error:
+        said = f"the credentials of this machine are refused: {_first_sentence(error)}"
+        yield Check("credentials", State.FAILED, said, CREDENTIALS_REMEDY)
+        return
+    except exceptions.TransportError as error:
+        said = f"nobody gives a token for the credentials: {_first_sentence(error)}"
+        yield Check("credentials", State.FAILED, said, "check the network, then run it again")
+        return
     account = (
         getattr(credentials, "service_account_email", "")
         or getattr(credentials, "account", "")
@@ -101,6 +123,10 @@ def check_credentials(project: str | None, *, needed: bool) -> Iterator[Check]:
     else:
         remedy = "give --project, or run gcloud config set project PROJECT"
         yield Check("project", State.WARNING, "neither given nor configured", remedy)
+
+
+def _ask(send: Any, *args: Any, **settings: Any) -> Any:
+    return send(*args, **{**settings, "timeout": REQUEST_SECONDS})
 
 
 def _first_sentence(error: Exception) -> str:

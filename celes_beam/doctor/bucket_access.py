@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from celes_beam.doctor.account import no_answer
+from celes_beam.doctor.account import unanswered
 from celes_beam.doctor.check import REQUEST_SECONDS, Check, State
 from celes_beam.errors import StorageError, UsageError
 from celes_beam.stores.cloud.buckets import check_bucket_name, keeps_settings, look_at_privacy
@@ -46,8 +46,7 @@ def check_bucket(use: BucketUse) -> Iterator[Check]:
     try:
         bucket = find(bucket_name, use.project)
     except StorageError as error:
-        fallback = "check the network, then run it again"
-        yield Check(use.name, State.FAILED, str(error), no_answer("Cloud Storage", fallback))
+        yield unanswered(use.name, "Cloud Storage", error)
         return
     if bucket is None:
         remedy = "check the name"

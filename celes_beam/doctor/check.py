@@ -55,7 +55,8 @@ def within_deadline(
             for check in look():
                 made.put(check)
         except CelesError as error:
-            made.put(Check(name, State.FAILED, str(error)))
+            # The name of the check says which flag it is about.
+            made.put(Check(name, State.FAILED, str(error).removeprefix(f"--{name}: ")))
         except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
             made.put(error)
         made.put(None)

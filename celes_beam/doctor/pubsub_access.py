@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from celes_beam.doctor.account import no_answer
+from celes_beam.doctor.account import unanswered
 from celes_beam.doctor.bucket_access import permissions_check
 from celes_beam.doctor.check import REQUEST_SECONDS, Check, State
 from celes_beam.errors import ConfigError, StorageError
@@ -29,7 +29,7 @@ def check_topic(topic: str) -> Iterator[Check]:
     """
     _check_form(topic, "topic")
     name = f"topic {topic}"
-    with publisher_client() as client:
+    with _opened(publisher_client, topic) as client:
         found = yield from _look(name, client.get_topic, "topic", topic)
         if found is None:
             return
@@ -45,7 +45,7 @@ def check_subscription(subscription: str, topic: str | None) -> Iterator[Check]:
     """
     _check_form(subscription, "subscription")
     name = f"subscription {subscription}"
-    with subscriber_client() as client:
+    with _opened(subscriber_client, subscription) as client:
         found = yield from _look(name, client.get_subscription, "subscription", subscription)
         if found is None:
             return
@@ -62,6 +62,11 @@ def check_subscription(subscription: str, topic: str | None) -> Iterator[Check]:
         yield _permitted(client, name, subscription, asked, role)
 
 
+def _opened(make: Callable[[], Any], path: str) -> Any:
+    with cloud_errors("look at", path):
+        return make()
+
+
 def _look(name: str, get: Any, kind: str, path: str) -> Any:
     from google.api_core.exceptions import NotFound  # noqa: PLC0415 - slow to import
 
@@ -75,8 +80,7 @@ def _look(name: str, get: Any, kind: str, path: str) -> Any:
                     remedy += " --topic TOPIC"
                 yield Check(name, State.FAILED, f"there is no such {kind}", remedy)
     except StorageError as error:
-        fallback = "check the network, then run it again"
-        yield Check(name, State.FAILED, str(error), no_answer("Pub/Sub", fallback))
+        yield unanswered(name, "Pub/Sub", error)
     return None
 
 

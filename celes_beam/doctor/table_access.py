@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from celes_beam.doctor.account import no_answer
+from celes_beam.doctor.account import unanswered
 from celes_beam.doctor.bucket_access import BucketUse, location_of, permissions_check
 from celes_beam.doctor.check import REQUEST_SECONDS, Check, State
 from celes_beam.errors import StorageError
@@ -31,14 +31,13 @@ def check_table(text: str, buckets: Sequence[BucketUse]) -> Iterator[Check]:
     """
     table = parse_table_name(text)
     name = f"table {table}"
-    client = bigquery_client(table.project)
     place = f"dataset {table.project}:{table.dataset}"
     try:
         with cloud_errors("look at", place, needs=_NEEDS):
+            client = bigquery_client(table.project)
             dataset = _found(client.get_dataset, f"{table.project}.{table.dataset}")
     except StorageError as error:
-        fallback = "check the network, then run it again"
-        yield Check(name, State.FAILED, str(error), no_answer("BigQuery", fallback))
+        yield unanswered(name, "BigQuery", error)
         return
     location = (dataset.location if dataset else None) or DEFAULT_LOCATION
     if dataset is None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from celes_beam import cli
+from celes_beam.doctor.account import SERVICES
 from celes_beam.stores.cloud.clients import (
     LOCAL_PROJECT,
     bigquery_client,
@@ -191,6 +192,7 @@ def test_nobody_listens(doctor: Doctor, nobody: str, monkeypatch: pytest.MonkeyP
         assert "nobody listens" in checks[f"local {service}"]["said"]
     for name in ("output gs://some-bucket/lake", f"topic {topic}", f"table {LOCAL_PROJECT}:d.t"):
         assert checks[name]["state"] == "failed"
+        assert "does not answer at" in checks[name]["said"]
         assert "celes-beam local up" in checks[name]["remedy"]
 
 
@@ -208,3 +210,35 @@ def test_a_server_that_takes_connections_and_says_nothing(
     assert doctor.code == 1
     said = checks["output gs://some-bucket/lake"]["said"]
     assert said == "nobody answered within 1 s"
+
+
+def test_google_without_credentials(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in SERVICES.values():
+        monkeypatch.delenv(variable, raising=False)
+    topic = "projects/some-project/topics/ventas"
+    subscription = "projects/some-project/subscriptions/ventas"
+    checks = doctor(
+        *("--input", "gs://some-bucket/a.csv", "--bigquery_table", "some-project:d.t"),
+        *("--topic", topic, "--subscription", subscription),
+    )
+    assert doctor.code == 1
+    assert checks["credentials"]["state"] == "failed"
+    for name in (
+        "input gs://some-bucket/a.csv",
+        "table some-project:d.t",
+        f"topic {topic}",
+        f"subscription {subscription}",
+    ):
+        assert checks[name]["state"] == "failed"
+        assert "gcloud auth application-default login" in checks[name]["said"]
+
+
+def test_one_local_service_of_two_is_told(
+    doctor: Doctor, bucket: Any, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+    table = f"{dataset}.ventas"
+    checks = doctor("--output", f"gs://{bucket.name}/lake", "--bigquery_table", table)
+    assert doctor.code == 1
+    assert checks[f"table {table}: location"]["state"] == "failed"
+    assert checks[f"table {table}: location"]["remedy"] == "set both, or none"

@@ -2,9 +2,15 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from celes_beam.doctor.account import SERVICES, check_credentials, check_emulators
 from celes_beam.doctor.check import State
@@ -67,3 +73,61 @@ def test_local_services_that_are_named_have_to_listen(monkeypatch: pytest.Monkey
     assert "celes-beam local up" in storage.remedy
     assert bigquery.state is State.FAILED
     assert "is not an address" in bigquery.said
+
+
+@pytest.fixture
+def token_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Gives the ``answer`` of what is yielded, with its ``status``, to a service account's key."""
+    given: dict[str, Any] = {"status": 200, "answer": {"access_token": "x", "expires_in": 3600}}
+
+    class Tokens(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(given["status"])
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(given["answer"]).encode())
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Tokens)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    key = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    account = {
+        "type": "service_account",
+        "client_email": "ventas@some-project.iam.gserviceaccount.com",
+        "private_key": key.decode(),
+        "private_key_id": "1",
+        "project_id": "some-project",
+        "token_uri": f"http://127.0.0.1:{server.server_port}/token",
+    }
+    (tmp_path / "key.json").write_text(json.dumps(account))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+    monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
+    yield given
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_the_account_in_use_is_named(token_server: dict[str, Any]) -> None:
+    account, project = check_credentials(None, needed=True)
+    assert (account.state, account.said) == (
+        State.OK,
+        "account ventas@some-project.iam.gserviceaccount.com",
+    )
+    assert (project.state, project.said) == (State.OK, "some-project")
+    assert list(check_credentials("other", needed=True))[1].said == "other"
+
+
+def test_refused_credentials_fail(token_server: dict[str, Any]) -> None:
+    token_server.update(status=400, answer={"error": "invalid_grant"})
+    (check,) = check_credentials(None, needed=True)
+    assert check.state is State.FAILED
+    assert "are refused" in check.said
+    assert "invalid_grant" in check.said
