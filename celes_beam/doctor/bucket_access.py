@@ -45,23 +45,44 @@ def check_bucket(use: BucketUse) -> Iterator[Check]:
     place = f"gs://{bucket_name}"
     try:
         bucket = find(bucket_name, use.project)
+    except UsageError as error:
+        if not refused(error):
+            raise
+        # Whoever may read and write objects need not see the bucket itself.
+        said = f"the account in use may not look at the settings of {place}: it may be public"
+        remedy = f"grant it roles/storage.legacyBucketReader on {place} to have them checked"
+        yield Check(use.name, State.WARNING, said, remedy)
+        bucket = storage_client(use.project).bucket(bucket_name)
     except StorageError as error:
         yield unanswered(use.name, "Cloud Storage", error)
         return
-    if bucket is None:
-        remedy = "check the name"
-        if use.writes:
-            remedy = (
-                f"gcloud storage buckets create {place} --uniform-bucket-level-access "
-                "--public-access-prevention"
-            )
-        yield Check(use.name, State.FAILED, f"there is no bucket {place}", remedy)
-        return
-    yield Check(use.name, State.OK, f"{place} is there, in {bucket.location or 'no location told'}")
-    yield _private(use, bucket)
+    else:
+        if bucket is None:
+            yield _missing(use, place)
+            return
+        location = bucket.location or "no location told"
+        yield Check(use.name, State.OK, f"{place} is there, in {location}")
+        yield _private(use, bucket)
     yield _permitted(use, bucket)
     if not use.writes:
         yield _something_there(use, bucket, below)
+
+
+def _missing(use: BucketUse, place: str) -> Check:
+    remedy = "check the name"
+    if use.writes:
+        remedy = (
+            f"gcloud storage buckets create {place} --uniform-bucket-level-access "
+            "--public-access-prevention"
+        )
+    return Check(use.name, State.FAILED, f"there is no bucket {place}", remedy)
+
+
+def refused(error: UsageError) -> bool:
+    """Whether a service knew the account in use, and did not let it."""
+    from google.api_core.exceptions import Forbidden  # noqa: PLC0415 - slow to import
+
+    return isinstance(error.__cause__, Forbidden)
 
 
 def find(name: str, project: str | None) -> Any | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from celes_beam.doctor.account import unanswered
-from celes_beam.doctor.bucket_access import permissions_check
+from celes_beam.doctor.bucket_access import permissions_check, refused
 from celes_beam.doctor.check import REQUEST_SECONDS, Check, State
-from celes_beam.errors import ConfigError, StorageError
+from celes_beam.errors import ConfigError, StorageError, UsageError
 from celes_beam.stores.cloud.clients import (
     publisher_client,
     pubsub_is_emulated,
@@ -30,10 +30,11 @@ def check_topic(topic: str) -> Iterator[Check]:
     _check_form(topic, "topic")
     name = f"topic {topic}"
     with _opened(publisher_client, topic) as client:
-        found = yield from _look(name, client.get_topic, "topic", topic)
-        if found is None:
+        seen, found = yield from _look(name, client.get_topic, "topic", topic)
+        if not seen:
             return
-        yield Check(name, State.OK, "it is there")
+        if found:
+            yield Check(name, State.OK, "it is there")
         role = f"roles/pubsub.publisher on {topic}"
         yield _permitted(client, name, topic, ("pubsub.topics.publish",), role)
 
@@ -46,20 +47,24 @@ def check_subscription(subscription: str, topic: str | None) -> Iterator[Check]:
     _check_form(subscription, "subscription")
     name = f"subscription {subscription}"
     with _opened(subscriber_client, subscription) as client:
-        found = yield from _look(name, client.get_subscription, "subscription", subscription)
-        if found is None:
+        seen, found = yield from _look(name, client.get_subscription, "subscription", subscription)
+        if not seen:
             return
-        if found.topic == _DELETED:
-            remedy = f"gcloud pubsub subscriptions delete {subscription}, and make it again"
-            yield Check(name, State.FAILED, "it is there, but its topic was deleted", remedy)
-        elif topic and found.topic != topic:
-            said = f"it belongs to {found.topic}, not to {topic}"
-            yield Check(name, State.FAILED, said, "give the topic it belongs to, or another")
-        else:
-            yield Check(name, State.OK, f"it is there, of {found.topic}")
+        if found:
+            yield _belongs(name, subscription, found.topic, topic)
         role = f"roles/pubsub.subscriber on {subscription}"
         asked = ("pubsub.subscriptions.consume",)
         yield _permitted(client, name, subscription, asked, role)
+
+
+def _belongs(name: str, subscription: str, found: str, topic: str | None) -> Check:
+    if found == _DELETED:
+        remedy = f"gcloud pubsub subscriptions delete {subscription}, and make it again"
+        return Check(name, State.FAILED, "it is there, but its topic was deleted", remedy)
+    if topic and found != topic:
+        said = f"it belongs to {found}, not to {topic}"
+        return Check(name, State.FAILED, said, "give the topic it belongs to, or another")
+    return Check(name, State.OK, f"it is there, of {found}")
 
 
 def _opened(make: Callable[[], Any], path: str) -> Any:
@@ -67,21 +72,30 @@ def _opened(make: Callable[[], Any], path: str) -> Any:
         return make()
 
 
-def _look(name: str, get: Any, kind: str, path: str) -> Any:
+def _look(
+    name: str, get: Callable[..., Any], kind: str, path: str
+) -> Generator[Check, None, tuple[bool, Any | None]]:
+    """Whether it may be there, and what it is, which not everybody may see who may use it."""
     from google.api_core.exceptions import NotFound  # noqa: PLC0415 - slow to import
 
     try:
         with cloud_errors("look at", path, needs="roles/pubsub.viewer"):
-            try:
-                return get(request={kind: path}, retry=None, timeout=REQUEST_SECONDS)
-            except NotFound:
-                remedy = f"gcloud pubsub {kind}s create {path}"
-                if kind == "subscription":
-                    remedy += " --topic TOPIC"
-                yield Check(name, State.FAILED, f"there is no such {kind}", remedy)
+            return True, get(request={kind: path}, retry=None, timeout=REQUEST_SECONDS)
+    except UsageError as error:
+        if refused(error):
+            said = f"the account in use may not look at it: it may be there or no such {kind}"
+            remedy = f"grant it roles/pubsub.viewer on {path} to have it checked"
+            yield Check(name, State.WARNING, said, remedy)
+            return True, None
+        if not isinstance(error.__cause__, NotFound):
+            raise
+        remedy = f"gcloud pubsub {kind}s create {path}"
+        if kind == "subscription":
+            remedy += " --topic TOPIC"
+        yield Check(name, State.FAILED, f"there is no such {kind}", remedy)
     except StorageError as error:
         yield unanswered(name, "Pub/Sub", error)
-    return None
+    return False, None
 
 
 def _permitted(client: Any, name: str, path: str, asked: tuple[str, ...], role: str) -> Check:

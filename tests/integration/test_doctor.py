@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from celes_beam import cli
 from celes_beam.doctor.account import SERVICES
+from celes_beam.stores.cloud.buckets import make_private_bucket
 from celes_beam.stores.cloud.clients import (
     LOCAL_PROJECT,
     bigquery_client,
     publisher_client,
+    storage_client,
     subscriber_client,
 )
+from tests.bucket_settings import start_settings_server
 from tests.cloud import fresh_name
 
 ROWS = b"id\n1\n"
@@ -242,3 +247,78 @@ def test_one_local_service_of_two_is_told(
     assert doctor.code == 1
     assert checks[f"table {table}: location"]["state"] == "failed"
     assert checks[f"table {table}: location"]["remedy"] == "set both, or none"
+
+
+@pytest.fixture(scope="module")
+def settings_server() -> Iterator[str]:
+    with start_settings_server() as address:
+        yield address
+
+
+def test_buckets_that_keep_settings_are_asked_whether_they_are_private(
+    doctor: Doctor, settings_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", settings_server)
+    private, open_to_change = fresh_name("b"), fresh_name("b")
+    make_private_bucket(private)
+    made = storage_client().create_bucket(open_to_change)
+    made.iam_configuration.uniform_bucket_level_access_enabled = True
+    made.patch()
+    check = doctor("--output", f"gs://{private}")[f"output gs://{private}: private"]
+    assert (check["state"], check["said"]) == ("ok", "public access prevention is enforced")
+    name = f"output gs://{open_to_change}"
+    assert doctor("--output", f"gs://{open_to_change}")[f"{name}: private"]["state"] == "warning"
+
+
+class _Permissions(BaseHTTPRequestHandler):
+    """Says no to whoever looks at a bucket, and which permissions on it there are.
+
+    No local service of Google's has permissions.
+    """
+
+    granted: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        if "/iam/testPermissions" in self.path:
+            self._answer(200, {"permissions": self.granted})
+        elif "/o?" in self.path:
+            self._answer(200, {"items": [{"name": "in/a.csv"}]})
+        else:
+            self._answer(403, {"error": {"code": 403, "message": "no storage.buckets.get"}})
+
+    def _answer(self, status: int, content: dict[str, Any]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_whoever_may_not_see_the_bucket_may_still_read_it(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Permissions)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr(_Permissions, "granted", ["storage.objects.get", "storage.objects.list"])
+    try:
+        read = doctor("--input", "gs://some-bucket/in")
+        assert doctor.code == 0, read
+        written = doctor("--output", "gs://some-bucket/lake")
+        assert doctor.code == 1
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert read["input gs://some-bucket/in"]["state"] == "warning"
+    assert read["input gs://some-bucket/in: permissions"]["state"] == "ok"
+    assert read["input gs://some-bucket/in: files"]["state"] == "ok"
+    lacking = written["output gs://some-bucket/lake: permissions"]
+    assert lacking["state"] == "failed"
+    assert "storage.objects.create" in lacking["said"]
+    assert lacking["remedy"] == "grant it roles/storage.objectUser on gs://some-bucket"
