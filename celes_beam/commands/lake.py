@@ -104,7 +104,8 @@ def _show(flags: argparse.Namespace) -> int:
     from celes_beam.stores.lake.history import history  # noqa: PLC0415
     from celes_beam.stores.lake.manifest import encode  # noqa: PLC0415
 
-    if Path(flags.run_id, COMMITS).is_dir() and not Path(flags.root, COMMITS).is_dir():
+    a_lake = "://" in flags.run_id or Path(flags.run_id, COMMITS).is_dir()
+    if a_lake and not Path(flags.root, COMMITS).is_dir():
         raise UsageError(
             f"the run comes before the lake: celes-beam lake show {flags.root} {flags.run_id}"
         )

@@ -174,6 +174,16 @@ def test_files_are_read_as_from_a_disk(bucket: Any, tmp_path: Path) -> None:
     assert rows_of(f"gs://{bucket.name}/in", how) == (1211, 9)
 
 
+def test_objects_are_read_in_larger_ranges_than_files(bucket: Any, tmp_path: Path) -> None:
+    data = HEADER + GOOD * 180_000
+    (tmp_path / "a.csv").write_bytes(data)
+    put(bucket, **{"a.csv": data})
+    (here,) = list_inputs([str(tmp_path / "a.csv")])
+    (there,) = list_inputs([f"gs://{bucket.name}/a.csv"])
+    assert len(plan_ranges(here, ReadOptions())) == 2
+    assert len(plan_ranges(there, ReadOptions())) == 1
+
+
 def test_an_object_that_changed_since_it_was_listed_is_not_read(bucket: Any) -> None:
     put(bucket, **{"a.csv": HEADER + GOOD})
     (file,) = list_inputs([f"gs://{bucket.name}/a.csv"])

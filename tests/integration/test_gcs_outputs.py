@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tempfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,12 +18,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from celes_beam.errors import ConfigError, InputError, LakeExistsError, StorageError, UsageError
+from celes_beam.local.processes import Server
 from celes_beam.stores.cloud.deliver import deliver_file
 from celes_beam.stores.datasets import gcs_output
 from celes_beam.stores.datasets.gcs_output import CLAIM, GcsOutput, crc32c_of
 from celes_beam.stores.inputs.files import list_inputs
 from pipelines import aggregate, batch, generate
+from tests.faults import FaultProxy, every
 
+PATIENCE = 60
+UPLOAD = "/upload/"
 QUIET = ["--progress", "off"]
 RESULT = ["by_category.csv", "by_category.parquet", "by_region.csv", "by_region.parquet"]
 TOP = ["top.csv", "top.parquet"]
@@ -132,6 +140,26 @@ def test_a_bucket_that_is_not_there_is_told_in_one_line(
     assert "\n" not in said
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("output", ["v.csv", "v"])
+def test_what_is_not_allowed_is_told_in_one_line(
+    bucket: Any,
+    storage_server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    method: str,
+    output: str,
+) -> None:
+    with FaultProxy(storage_server.address) as proxy:
+        proxy.add("answer", method=method, status=403)
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+        assert generate.main(["-o", f"gs://{bucket.name}/{output}", "--rows", "5", *QUIET]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "not allowed" in said
+    assert "grant roles/storage.objectUser on it" in said
+    assert "\n" not in said
+
+
 def test_workers_elsewhere_are_refused(bucket: Any, tmp_path: Path) -> None:
     place = f"gs://{bucket.name}"
     lake = lake_of(tmp_path / "lake", tmp_path, rows=50)
@@ -215,9 +243,40 @@ def test_what_fails_halfway_is_not_taken_for_finished(
     assert list(scratch.glob(".*")) == []
 
 
-def test_what_a_killed_run_left_is_told_and_mended(bucket: Any) -> None:
+def test_answers_that_are_lost_do_no_harm(
+    bucket: Any, storage_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     output = f"gs://{bucket.name}/v"
-    put(bucket, f"v/{CLAIM}", "v/ventas-00000-of-00009.csv")
+    with FaultProxy(storage_server.address) as proxy:
+        proxy.add("lose_answer", every(2), method="POST", path=UPLOAD)
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+        make(f"{output}/v.csv")
+        make(f"{output}/folder", "--shards", "3")
+        assert proxy.count("POST", UPLOAD) > 6
+    assert len(names(bucket, "v/folder/")) == 4
+    assert bucket.blob("v/folder/_SUCCESS").exists()
+    assert bucket.blob("v/v.csv").download_as_bytes().count(b"\n") == 3001
+
+
+def test_what_a_killed_run_left_is_told_and_mended(bucket: Any, storage_server: Server) -> None:
+    output = f"gs://{bucket.name}/v"
+    put(bucket, "v/_SUCCESS", "v/ventas-00000-of-00001.csv")
+    argv = ["-m", "pipelines.generate", "-f", "-o", output, "--rows", "3000", "--shards", "9"]
+    with FaultProxy(storage_server.address) as proxy:
+        # The claim and two shards arrive; the rest is tried again and again.
+        proxy.add("drop", lambda n: n > 3, method="POST", path=UPLOAD)
+        environment = {**os.environ, "STORAGE_EMULATOR_HOST": proxy.url}
+        with subprocess.Popen([sys.executable, *argv, *QUIET], env=environment) as process:
+            try:
+                end = time.monotonic() + PATIENCE
+                while sum(name.endswith("-of-00009.csv") for name in names(bucket)) < 2:
+                    assert process.poll() is None
+                    assert time.monotonic() < end
+                    time.sleep(0.05)
+            finally:
+                process.kill()
+    assert f"v/{CLAIM}" in names(bucket)
+    assert "v/_SUCCESS" not in names(bucket)
     with pytest.raises(LakeExistsError, match=f"gcloud storage rm {output}/{CLAIM}"):
         make(output, "-f")
     bucket.blob(f"v/{CLAIM}").delete()

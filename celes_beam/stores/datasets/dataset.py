@@ -182,7 +182,7 @@ def appearing(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise StorageError(
             f"{path} could not be written: {error.strerror or error}; "
-            "free some room or choose another --output"
+            "free some room, or choose another --output (for gs://, another TMPDIR)"
         ) from error
     finally:
         # Gone already, unless something failed; and that failure is the one to tell of.

@@ -82,7 +82,9 @@ class GcsOutput:
         except BaseException:
             # Of two failures the first is the one to tell of.
             with suppress(CelesError):
-                each(self._storage.delete, [*uploaded, CLAIM], at_once=AT_ONCE)
+                each(self._storage.delete, uploaded, at_once=AT_ONCE)
+                # The claim goes last: the names are those that the next run writes to.
+                self._storage.delete(CLAIM)
             raise
         self._storage.delete(CLAIM)
 

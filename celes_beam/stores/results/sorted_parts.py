@@ -191,5 +191,6 @@ def _spill_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"{path} could not be written: {error.strerror or error}; sorting needs about as much "
-            "room beside --output as the lake takes, twice: free some, or choose another --output"
+            "room beside --output (for gs://, in TMPDIR) as the lake takes, twice: free some, or "
+            "choose another"
         ) from error
