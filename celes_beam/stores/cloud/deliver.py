@@ -8,6 +8,7 @@ from celes_beam.errors import LakeExistsError, StorageError
 from celes_beam.stores.cloud.clients import storage_client
 from celes_beam.stores.cloud.failures import cloud_errors
 
+PIECE_BYTES = 8 * 2**20
 OBJECT_CREATOR = "roles/storage.objectUser"
 
 
@@ -25,7 +26,8 @@ def deliver_file(
         from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415
         from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
 
-        blob = storage_client().bucket(bucket).blob(name)
+        # Without a size for its pieces an upload would hold up to 100 MB in memory.
+        blob = storage_client().bucket(bucket).blob(name, chunk_size=PIECE_BYTES)
         # To send the same bytes once more does no harm, so every request may be repeated.
         match = 0 if if_absent else None
         try:

@@ -113,7 +113,7 @@ class CommitLog:
                 done.add(name.removesuffix(".done"))
             elif claim := _CLAIM.fullmatch(name):
                 claimed[claim[1]] = max(claimed.get(claim[1], 0), int(claim[2]))
-        decisions = [self._read(run_id) for run_id in run_ids]
+        decisions = each(self._read, run_ids, at_once=self._storage.at_once)
         manifests = [d for d in decisions if isinstance(d, Manifest)]
         superseded = {d.run_id: d for d in decisions if isinstance(d, Superseded)}
         return Commits(tuple(sorted(manifests, key=_order)), superseded, frozenset(done), claimed)

@@ -160,7 +160,7 @@ def merge(storage: Storage, merge: Merge, *, staging: str) -> DataFile:
     area = storage.staging_area(staging)
     written = area.path(staged_name)
     try:
-        with storage_errors("write", written), written.open("xb") as sink:
+        with storage_errors("write", written), written.open("wb") as sink:
             _write(sink, _read(storage, merge.sources))
         with storage_errors("read", written), written.open("rb") as file:
             after = content(file, staged_name)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from celes_beam.stores.cloud.deliver import deliver_file
+from celes_beam.stores.lake.manifest import STAGED
 from celes_beam.stores.lake.staging_area import write_failed
+
+_PREFIX = "celes-"
+_STALE_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True)
 class GcsStagingArea:
     """Uploads to ``gs://bucket/prefix/…`` from a temporary folder of whatever machine it is on.
 
-    ``attempt`` names that folder; nothing stays in it that was delivered or abandoned.
+    ``attempt`` is in their names; nothing stays there that was delivered or abandoned.
     """
 
     bucket: str
@@ -33,10 +38,10 @@ class GcsStagingArea:
         return f"free some room in {tempfile.gettempdir()}, or set TMPDIR to another folder"
 
     def path(self, name: str) -> Path:
-        """A path in the temporary folder; the folders down to it are there then."""
+        """A new file of our own in the temporary folder, which others may not read."""
         path = self._path(name)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(0o600, exist_ok=False)
         except OSError as error:
             raise write_failed(path, error, self.remedy) from error
         return path
@@ -49,15 +54,19 @@ class GcsStagingArea:
             self.abandon(name)
 
     def abandon(self, name: str) -> None:
-        """Delete a file here, and the folders that leaves empty."""
-        path = self._path(name)
+        """Delete a file here."""
         with suppress(OSError):
-            path.unlink(missing_ok=True)
-            root = Path(tempfile.gettempdir())
-            for folder in path.parents:
-                if folder == root:
-                    break
-                folder.rmdir()
+            self._path(name).unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
-        return Path(tempfile.gettempdir(), f"celes-{self.attempt}", name)
+        # One flat name: a folder that one thread leaves empty is one that another is about to use.
+        short = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+        return Path(tempfile.gettempdir(), f"{_PREFIX}{self.attempt}-{short}{STAGED}")
+
+
+def sweep_left_behind(at: float) -> None:
+    """Delete files that killed processes left in the temporary folder, a day old at ``at``."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*{STAGED}"):
+        with suppress(OSError):
+            if path.stat().st_mtime < at - _STALE_SECONDS:
+                path.unlink()
