@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,57 +17,9 @@ from celes_beam.stores.inputs.files import list_inputs
 from celes_beam.stores.inputs.ranges import plan_ranges
 from celes_beam.stores.inputs.read import ReadOptions, read_range
 from tests.sales import RULES
-from tests.tools import need_tool
 
 HEADER = ",".join(COLUMN_NAMES).encode() + b"\n"
 GOOD = b"1,2024-01-31,5.50,Hogar,Norte\n"
-START_SECONDS = 30
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_up(url: str, server: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            urllib.request.urlopen(f"{url}/storage/v1/b", timeout=1).close()
-        except OSError:
-            if server.poll() is not None or time.monotonic() > end:
-                raise
-        else:
-            return
-        # The server says nowhere else that it is ready.
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    binary = os.environ.get("CELES_FAKE_GCS") or need_tool("fake-gcs-server", "run `make tools`")
-    place = f"127.0.0.1:{free_port()}"
-    arguments = [binary, "-scheme", "http", "-host", "127.0.0.1", "-port", place.split(":")[1]]
-    arguments += ["-public-host", place, "-external-url", f"http://{place}"]
-    arguments += ["-backend", "memory", "-log-level", "error"]
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
-        try:
-            wait_until_up(f"http://{place}", process)
-            yield f"http://{place}"
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-@pytest.fixture
-def bucket(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import storage
-
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server)
-    client = storage.Client(project="none", credentials=AnonymousCredentials())
-    return client.create_bucket(f"b{abs(hash(request.node.name)) % 10**9}")
 
 
 def put(bucket: Any, **objects: bytes) -> None:
@@ -196,9 +141,8 @@ def test_an_object_that_changed_since_it_was_listed_is_not_read(bucket: Any) -> 
         list(read_range(part, ReadOptions(), RULES))
 
 
-def test_a_server_that_fails_is_a_storage_error(
-    monkeypatch: pytest.MonkeyPatch, server: str
-) -> None:
+@pytest.mark.usefixtures("bucket")
+def test_a_server_that_fails_is_a_storage_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from google.api_core import exceptions
 
     def fail(*_: object, **__: object) -> None:
@@ -207,7 +151,6 @@ def test_a_server_that_fails_is_a_storage_error(
     def refuse(*_: object, **__: object) -> None:
         raise exceptions.Forbidden("not yours")
 
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server)
     client = gcs_files.storage_client()
     monkeypatch.setattr(gcs_files, "storage_client", lambda: client)
     monkeypatch.setattr(client, "list_blobs", fail)
