@@ -33,8 +33,8 @@ unit: .venv/.dev ## the tests, but for those marked slow
 test-slow: .venv/.dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-bench: .venv/.dev ## measure against the peers; writes docs/benchmarks.md
-	$(BIN)/python -m benchmarks --write $(ARGS)
+bench: .venv-bench/.done ## measure against the peers; writes docs/benchmarks.md
+	.venv-bench/bin/python -m benchmarks --write $(ARGS)
 
 tools: prism .tools/bin/fake-gcs-server ## build what some tests run against (needs Go)
 
@@ -47,15 +47,16 @@ prism: .tools/bin/prism ## build Beam's Prism runner (needs Go)
 	GOBIN=$(CURDIR)/.tools/bin go install github.com/fsouza/fake-gcs-server@v1.56.1
 
 lock: .venv/.dev ## choose new versions of the dependencies, with hashes
-	for kind in run dev; do \
+	for kind in run dev bench; do \
 	  $(BIN)/uv pip compile pyproject.toml requirements/build.in \
-	    $$([ $$kind = dev ] && echo --extra dev) --universal --python-version 3.11 \
+	    $$([ $$kind = run ] || echo --extra $$kind) \
+	    $$([ $$kind != bench ] || echo requirements/bench.in) --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-package celes-beam --upgrade --quiet \
 	    --custom-compile-command "make lock" -o requirements/$$kind.txt || exit 1; \
 	done
 
 clean: ## remove what make made
-	rm -rf .venv .tools build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-bench .tools build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -71,4 +72,12 @@ clean: ## remove what make made
 .venv/.dev: requirements/dev.txt .venv/.run
 	@echo "Installing what the tests need into .venv, once"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Apart from .venv: the peers are measured in a newer DuckDB than the local BigQuery takes.
+.venv-bench/.done: requirements/bench.txt pyproject.toml | .venv/bin/python
+	@echo "Installing what the benchmarks need into .venv-bench, once"
+	@$(BIN)/python -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
