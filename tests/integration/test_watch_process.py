@@ -241,7 +241,7 @@ class Places:
     path: Path
 
 
-@pytest.fixture(params=["folder"])
+@pytest.fixture(params=["folder", "bucket"])
 def places(request: pytest.FixtureRequest, tmp_path: Path, storage_folder: Path) -> Places:
     if request.param == "folder":
         return Places(Folder(tmp_path / "landing"), str(tmp_path / "lake"), tmp_path / "lake")
