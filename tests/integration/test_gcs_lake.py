@@ -111,7 +111,8 @@ def test_killed_at_any_request_the_same_run_id_ends_right(
     for at in (3, 10, 18, 26, 34, 42):
         lake = f"gs://{bucket.name}/killed-{at}"
         run = [*GENERATED, "-o", lake, "--run_id", "r"]
-        with KillingProxy(storage_server.address, at) as proxy:
+        proxy = KillingProxy(storage_server.address, at)
+        with proxy:
             monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
             proxy.victim = start(*run)
             end(proxy.victim)
