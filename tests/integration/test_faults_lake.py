@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from celes_beam.errors import CelesError
+from celes_beam.stores.cloud.clients import storage_client
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
 from pipelines import batch
@@ -29,13 +30,13 @@ DELETES = {"method": "DELETE"}
 def proxy(storage_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
     with FaultProxy(storage_server.address) as proxy:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+        client = storage_client()
         yield proxy
+        client.close()
 
 
 @pytest.fixture
 def root(proxy: FaultProxy) -> str:
-    from celes_beam.stores.cloud.clients import storage_client
-
     name = f"l-{uuid.uuid4().hex[:12]}"
     storage_client().create_bucket(name)
     return f"gs://{name}/lake"
@@ -91,7 +92,9 @@ def test_a_commit_is_made_once_whatever_is_lost(
     check(root, 2)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))]
+)
 def test_a_bad_network_neither_loses_nor_doubles(
     proxy: FaultProxy, root: str, seed: int, directly: Callable[[], None]
 ) -> None:
