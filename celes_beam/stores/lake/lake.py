@@ -37,6 +37,7 @@ from celes_beam.stores.lake.manifest import (
     Superseded,
     count_problems,
 )
+from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import Storage, open_storage
 from celes_beam.stores.lake.stored import StoredFile
 
@@ -253,7 +254,16 @@ class Lake:
                 swept.append(folder)
         for folder in swept:
             self.storage.delete_folder(folder)
+        if self.storage.moves_by_copy:
+            self._delete_brought_back(commits)
         return swept
+
+    def _delete_brought_back(self, commits: Commits) -> None:
+        """Delete retired files that a process killed after a late copy of its own left visible."""
+        retired = {path for m in commits.manifests for path in m.retired}
+        if retired:
+            back = [f.name for f in self.storage.list(hidden=False) if f.name in retired]
+            each(self.storage.delete, back, at_once=self.storage.at_once)
 
     def strangers(self, most: int) -> list[StoredFile]:
         """The first visible files, at most ``most``, that no commit made."""
