@@ -65,19 +65,19 @@ clean: ## remove what make made
 
 .venv/.run: requirements/run.txt pyproject.toml | .venv/bin/python
 	@echo "Installing the locked dependencies into .venv, once; about a minute"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/run.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.dev: requirements/dev.txt .venv/.run
 	@echo "Installing what the tests need into .venv, once"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
 	@touch $@
 
 # Apart from .venv: the peers are measured in a newer DuckDB than the local BigQuery takes.
 .venv-bench/.done: requirements/bench.txt pyproject.toml | .venv/bin/python
 	@echo "Installing what the benchmarks need into .venv-bench, once"
 	@$(BIN)/python -m venv .venv-bench
-	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/bench.txt
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -29,7 +29,7 @@ class Server:
 @contextmanager
 def start_bigquery(folder: Path) -> Iterator[Server]:
     """Run the server until the block is left."""
-    need_module("bqemulator", "install celes-beam[local]")
+    need_module("bqemulator", "run make .venv/.dev")
     buckets = folder / "buckets"
     buckets.mkdir()
     rest, grpc = _free_port(), _free_port()
