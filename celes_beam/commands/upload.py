@@ -189,4 +189,4 @@ def _print(done: Uploaded, console: Any, *, dry_run: bool) -> None:
         return
     console.print(f"Uploaded to [bold]{escape(done.url)}[/]", soft_wrap=True)
     target = shlex.quote(done.url)
-    print_next_steps(console, [f"python -m pipelines.batch --input {target} --output ./lake"])
+    print_next_steps(console, [f"python -m pipelines.aggregate --input {target}"])
