@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run local test lint format typecheck layers unit test-slow bench tools prism lock clean
+.PHONY: help run local test lint format typecheck layers unit test-slow bench bench-cloud tools prism lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ test-slow: .venv/.dev ## the tests that take minutes
 
 bench: .venv-bench/.done ## measure against the peers; writes docs/benchmarks.md
 	.venv-bench/bin/python -m benchmarks --write $(ARGS)
+
+bench-cloud: .venv/.dev ## measure a run into the local Cloud Storage and BigQuery
+	$(BIN)/python -m benchmarks --only cloud $(ARGS)
 
 tools: prism .tools/bin/fake-gcs-server ## build what some tests run against (needs Go)
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.cloud import cloud
 from benchmarks.measure import Contestant, Runs, measure, run_process
 from benchmarks.section import Goal, Say, Section
 from benchmarks.upload import upload
@@ -187,6 +188,7 @@ SUBJECTS: dict[str, Callable[[int, int, Say], Section]] = {
     "memory": memory,
     "help": start,
     "upload": upload,
+    "cloud": cloud,
 }
 
 
