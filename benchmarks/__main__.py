@@ -19,7 +19,9 @@ REPORT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=SUBJECTS, help="measure this alone (default: all but cloud)")
+    parser.add_argument(
+        "--only", choices=SUBJECTS, help="measure this alone (default: all but cloud)"
+    )
     parser.add_argument("--rows", type=lambda text: int(float(text)), default=10_000_000)
     parser.add_argument("--runs", type=int, default=5, help="rounds (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
