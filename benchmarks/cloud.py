@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from benchmarks.measure import Contestant, measure
 from benchmarks.section import Goal, Say, Section
@@ -57,9 +58,8 @@ def _servers(folder: Path) -> Iterator[None]:
     from celes_beam.local.servers import start_bigquery, start_storage  # noqa: PLC0415
     from celes_beam.stores.cloud.clients import storage_client  # noqa: PLC0415
 
-    before = dict(os.environ)
     with ExitStack() as stack:
-        stack.callback(os.environ.update, before)
+        stack.enter_context(patch.dict(os.environ))
         for start in (start_storage, start_bigquery):
             server = start(folder)
             stack.callback(server.stop)

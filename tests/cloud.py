@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from celes_beam.errors import MissingProgramError
 from celes_beam.local.processes import Server
 from celes_beam.stores.cloud.clients import LOCAL_PROJECT
@@ -24,6 +26,12 @@ def started(start: Callable[[Path], Server], folder: Path) -> Server:
         return start(folder)
     except MissingProgramError as error:
         return missing(str(error))
+
+
+def use(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients find a server."""
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
 
 
 def fresh_name(start: str) -> str:

@@ -16,7 +16,8 @@ from hypothesis import settings
 
 from celes_beam.local.processes import Server
 from celes_beam.local.servers import start_bigquery, start_pubsub, start_storage
-from tests.cloud import fresh_dataset, fresh_name, started
+from tests.bucket_settings import start_settings_server
+from tests.cloud import fresh_dataset, fresh_name, started, use
 
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("here", deadline=None)
@@ -39,6 +40,12 @@ def storage_server(cloud_folder: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def buckets(cloud_folder: Path) -> Path:
+    """The folder whose subfolders are the buckets of Cloud Storage and BigQuery."""
+    return cloud_folder / "storage"
+
+
+@pytest.fixture(scope="session")
 def bigquery_server(cloud_folder: Path) -> Iterator[Server]:
     with started(start_bigquery, cloud_folder) as server:
         yield server
@@ -48,6 +55,13 @@ def bigquery_server(cloud_folder: Path) -> Iterator[Server]:
 def pubsub_server(cloud_folder: Path) -> Iterator[Server]:
     with started(start_pubsub, cloud_folder) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def settings_server() -> Iterator[str]:
+    """URL of a server that keeps the settings of buckets, and ignores preconditions."""
+    with start_settings_server() as url:
+        yield url
 
 
 @pytest.fixture
@@ -74,8 +88,3 @@ def pubsub(pubsub_server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
     """Address of the local Pub/Sub, which clients find."""
     use(pubsub_server, monkeypatch)
     return pubsub_server.address
-
-
-def use(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)

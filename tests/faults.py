@@ -19,6 +19,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
+import pytest
+
+from celes_beam.errors import CelesError
+
 How = Literal["drop", "reset", "cut", "half", "lose_answer", "delay", "damage", "answer"]
 When = Callable[[int], bool]
 """Whether a fault happens to the n-th request it is for, beginning with 1."""
@@ -260,3 +264,17 @@ class _Handler(BaseHTTPRequestHandler):
                 self.connection.close()
             else:
                 self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def until_done(work: Callable[[], object], most: int) -> int:
+    """Do ``work`` as a scheduler would, again after each error of ours; returns how often."""
+    said = ""
+    for tries in range(1, most + 1):
+        try:
+            work()
+        except CelesError as error:
+            said = str(error)
+        else:
+            return tries
+        assert "\n" not in said
+    pytest.fail(f"{most} tries ended with errors, at last: {said}")

@@ -41,7 +41,7 @@ def draft(
 ) -> Manifest:
     """Stage sales as a new attempt of a run, ready for ``Lake.commit``."""
     staging = lake.staging(run_id)
-    files = stage_sales(Path(lake.storage.local_path(staging)), sales)
+    files = stage_sales(Path(lake.storage.staging_area(staging).folder), sales)
     counts = {
         "rows_read": len(sales),
         "rows_accepted": len(sales),
@@ -68,7 +68,7 @@ def commit_sales(
 def reject(lake: Lake, manifest: Manifest, rows: int) -> Manifest:
     """Stage rejected rows beside the sales of a draft."""
     name = f"part-{uuid.uuid4().hex}{REJECTED_FILE}"
-    path = Path(lake.storage.local_path(f"{manifest.staging}/{name}{STAGED}"))
+    path = lake.storage.staging_area(manifest.staging).path(f"{name}{STAGED}")
     records = [
         {
             "source": "ventas.csv",

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from celes_beam.commands.console import write_json
+from celes_beam.commands.console import facts_table, write_json
 from celes_beam.commands.flags import one_header_each
 from celes_beam.commands.summary import print_aggregates, print_top
 from celes_beam.errors import ConfigError
 from celes_beam.sales.order import Order
 from celes_beam.sales.scan import Questions
-from celes_beam.stores.inputs.gcs_files import GCS_SCHEME
+from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.stores.results.result_folder import ResultFolder
 from celes_beam.stores.results.results import SORTED, Result
 
@@ -113,12 +113,9 @@ class AggregateSummary:
     def print(self, console: Console) -> None:
         """Print the summary for people."""
         from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
-        from rich.table import Table  # noqa: PLC0415
 
         rows = self.result.rows
-        facts = Table.grid(padding=(0, 2))
-        facts.add_column(style="dim")
-        facts.add_column(justify="right")
+        facts = facts_table()
         facts.add_row("rows", f"{rows:,}")
         facts.add_row("files", f"{self.files:,}")
         facts.add_row("size", f"{self.bytes / _BYTES_PER_MB:,.1f} MB")

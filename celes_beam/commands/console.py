@@ -14,6 +14,7 @@ from celes_beam.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 
 def print_next_steps(console: Console, commands: Sequence[str]) -> None:
@@ -31,6 +32,16 @@ def _reachable(command: str) -> str:
     if found is None or Path(found).parent != folder:
         program = os.path.relpath(folder / program)
     return f"{program} {arguments}"
+
+
+def facts_table() -> Table:
+    """An empty table of names and figures, a fact a row."""
+    from rich.table import Table  # noqa: PLC0415 - slow to import: not for --help
+
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    facts.add_column(justify="right")
+    return facts
 
 
 def check_json_target(path: str | None, outside: str) -> None:

@@ -8,11 +8,11 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celes_beam.commands.console import print_next_steps, write_json
+from celes_beam.commands.console import facts_table, print_next_steps, write_json
 from celes_beam.config import Config, config_from_flags
 from celes_beam.errors import ConfigError
+from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.stores.datasets.dataset_target import DatasetTarget
-from celes_beam.stores.inputs.gcs_files import GCS_SCHEME
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,11 +93,8 @@ class DatasetSummary:
     def print(self, console: Console) -> None:
         """Print the summary for people."""
         from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
-        from rich.table import Table  # noqa: PLC0415
 
-        facts = Table.grid(padding=(0, 2))
-        facts.add_column(style="dim")
-        facts.add_column(justify="right")
+        facts = facts_table()
         facts.add_row("rows", f"{self.rows:,}")
         if self.planted:
             facts.add_row("of them broken", f"{sum(self.planted.values()):,}")

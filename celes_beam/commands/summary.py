@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from celes_beam.commands.console import print_next_steps, write_json
+from celes_beam.commands.console import facts_table, print_next_steps, write_json
 from celes_beam.stores.lake.ingest import describe_example
 from celes_beam.stores.lake.manifest import Manifest, RegionMean
 from celes_beam.stores.results.results import CategoryShare, TopSale, category_shares
@@ -80,7 +80,6 @@ class RunSummary:
 
     def _print_run(self, console: Console) -> None:
         from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
-        from rich.table import Table  # noqa: PLC0415
 
         run = self.manifest
         for path in self.skipped[:_INPUTS_SHOWN]:
@@ -99,9 +98,7 @@ class RunSummary:
                 f"Run [bold]{run.run_id}[/] was committed at {run.decided_at}: nothing to do. "
                 f"It read {escape(_read_by(run))}:"
             )
-        facts = Table.grid(padding=(0, 2))
-        facts.add_column(style="dim")
-        facts.add_column(justify="right")
+        facts = facts_table()
         facts.add_row("rows read", f"{run.rows_read:,}")
         facts.add_row("accepted", f"{run.rows_accepted:,}")
         facts.add_row("rejected", f"{run.rows_rejected:,}")

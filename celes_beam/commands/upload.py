@@ -154,14 +154,11 @@ def to_dict(done: Uploaded, *, dry_run: bool) -> dict[str, Any]:
 
 def _print(done: Uploaded, console: Any, *, dry_run: bool) -> None:
     from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
-    from rich.table import Table  # noqa: PLC0415
 
-    from celes_beam.commands.console import print_next_steps  # noqa: PLC0415
+    from celes_beam.commands.console import facts_table, print_next_steps  # noqa: PLC0415
 
     plan = done.plan
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim")
-    facts.add_column(justify="right")
+    facts = facts_table()
     facts.add_row("files", f"{len(done.sources.files):,}")
     facts.add_row("there already", f"{len(plan.same):,}")
     would = "would be " if dry_run else ""

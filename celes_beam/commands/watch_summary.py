@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from celes_beam.commands.console import print_next_steps, write_json
+from celes_beam.commands.console import facts_table, print_next_steps, write_json
 from celes_beam.commands.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -79,11 +79,8 @@ class WatchSummary:
         import shlex  # noqa: PLC0415
 
         from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
-        from rich.table import Table  # noqa: PLC0415
 
-        facts = Table.grid(padding=(0, 2))
-        facts.add_column(style="dim")
-        facts.add_column(justify="right")
+        facts = facts_table()
         for name, number in (
             ("rounds", self.rounds),
             ("that failed", self.failed_rounds),

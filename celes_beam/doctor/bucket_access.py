@@ -11,7 +11,7 @@ from celes_beam.doctor.account import unanswered
 from celes_beam.doctor.check import REQUEST_SECONDS, Check, State
 from celes_beam.errors import StorageError, UsageError
 from celes_beam.stores.cloud.buckets import check_bucket_name, keeps_settings, look_at_privacy
-from celes_beam.stores.cloud.clients import STORAGE_EMULATOR, storage_client
+from celes_beam.stores.cloud.clients import GCS_SCHEME, STORAGE_EMULATOR, storage_client
 from celes_beam.stores.cloud.failures import cloud_errors
 from celes_beam.stores.inputs.globs import MAGIC
 
@@ -35,7 +35,7 @@ class BucketUse:
 
     def split(self) -> tuple[str, str]:
         """Bucket and object. Raises ``UsageError`` for a name that no bucket can have."""
-        bucket, _, below = self.url.removeprefix("gs://").partition("/")
+        bucket, _, below = self.url.removeprefix(GCS_SCHEME).partition("/")
         return check_bucket_name(bucket), below
 
 

@@ -13,8 +13,7 @@ from celes_beam.doctor.folders import check_input_path, check_output_folder
 from celes_beam.doctor.machine import check_packages, check_python
 from celes_beam.doctor.pubsub_access import check_subscription, check_topic
 from celes_beam.doctor.table_access import check_table
-
-_GCS = "gs://"
+from celes_beam.stores.cloud.clients import GCS_SCHEME
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Setup:
         return tuple(
             BucketUse(place, writes, self.project)
             for place, writes in self.places
-            if place.startswith(_GCS)
+            if place.startswith(GCS_SCHEME)
         )
 
     @property
@@ -81,7 +80,7 @@ def examine(setup: Setup) -> Iterator[Check]:
 
 def _place(place: str, writes: bool, project: str | None) -> list[Check]:
     name = f"{'output' if writes else 'input'} {place}"
-    if place.startswith(_GCS):
+    if place.startswith(GCS_SCHEME):
         return within_deadline(name, lambda: check_bucket(BucketUse(place, writes, project)))
     # A disk of another machine may not answer either.
     remedy = "look at the disk: is it one of another machine?"

@@ -18,6 +18,7 @@ from celes_beam.commands.command_line import worker_output_held
 from celes_beam.commands.flags import FlagParser
 from celes_beam.commands.progress import watch
 from celes_beam.errors import ConfigError
+from celes_beam.stores.cloud.clients import GCS_SCHEME
 
 _SAMPLING_MS = 5
 _RUNNER_LACKS = re.compile(r"has validations errors|prism binary|binary URL", re.IGNORECASE)
@@ -108,7 +109,7 @@ def check_output(options: PipelineOptions, output: str) -> None:
 
     It is made on the disk of this machine, and uploaded from there.
     """
-    if output.startswith("gs://") and not is_on_this_machine(options):
+    if output.startswith(GCS_SCHEME) and not is_on_this_machine(options):
         name = options.view_as(StandardOptions).runner
         raise ConfigError(
             f"--output {output} is made on this machine's disk, which the workers of --runner "

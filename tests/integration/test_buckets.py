@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,15 +16,8 @@ from celes_beam.stores.cloud.buckets import (
     make_private_bucket,
 )
 from celes_beam.stores.cloud.clients import storage_client
-from tests.bucket_settings import start_settings_server
 
 KEY = "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k"
-
-
-@pytest.fixture(scope="module")
-def settings_server() -> Iterator[str]:
-    with start_settings_server() as address:
-        yield address
 
 
 @pytest.fixture

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from celes_beam.errors import CelesError
 from celes_beam.stores.cloud.clients import storage_client
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
 from pipelines import batch
-from tests.faults import FaultProxy, at_random, nth
+from tests.faults import FaultProxy, at_random, nth, until_done
 
 ROWS = 20_000
 TRIES = 6
@@ -44,16 +43,8 @@ def root(proxy: FaultProxy) -> str:
 
 def run_until_done(root: str, run_id: str, *flags: str) -> int:
     """Run as a scheduler would, again with the same run id after each error."""
-    for tries in range(1, TRIES + 1):
-        arguments = ["--rows", str(ROWS), "--output", root, "--run_id", run_id, "--progress", "off"]
-        try:
-            batch.run([*arguments, *flags])
-        except CelesError as error:
-            said = str(error)
-        else:
-            return tries
-        assert "\n" not in said
-    pytest.fail(f"{TRIES} runs ended with errors, at last: {said}")
+    arguments = ["--rows", str(ROWS), "--output", root, "--run_id", run_id, "--progress", "off"]
+    return until_done(lambda: batch.run([*arguments, *flags]), TRIES)
 
 
 @pytest.fixture

@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 
 from celes_beam.contract import REGION
-from celes_beam.errors import CelesError
+from celes_beam.local.processes import Server
 from celes_beam.stores.lake.lake import Lake
-from celes_beam.stores.lake.storage import LocalStorage
 from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
 from celes_beam.stores.warehouse.tables import Destination
 from celes_beam.stores.warehouse.warehouse import Warehouse
-from tests.bigquery import Server, start_bigquery
-from tests.faults import FaultProxy, at_random, nth
+from tests.bucket_folder import BucketFolder
+from tests.faults import FaultProxy, at_random, nth, until_done
 from tests.integration.test_warehouse import NEW, OLD, held
 from tests.lakes import commit_sales
 
@@ -29,28 +28,19 @@ TABLES = {"method": "POST|GET|PATCH", "path": "/(datasets|tables)"}
 TRIES = 8
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with start_bigquery(tmp_path_factory.mktemp("bigquery")) as server:
-        yield server
-
-
 @pytest.fixture
-def proxy(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    with FaultProxy(server.url.removeprefix("http://")) as proxy:
+def proxy(bigquery_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    with FaultProxy(bigquery_server.address) as proxy:
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", proxy.url)
         yield proxy
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def lake(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Lake:
+def lake(request: pytest.FixtureRequest, buckets: Path, tmp_path: Path) -> Lake:
     """A lake that is uploaded by the load, and one whose files BigQuery itself reads."""
     if request.param == "folder":
         return Lake.open(str(tmp_path / "lake"))
-    bucket = f"f{abs(hash(request.node.name)) % 10**9}"
-    storage = LocalStorage(str(server.buckets / bucket / "lake"))
-    storage.root = f"gs://{bucket}/lake"
-    return Lake(storage)
+    return Lake(BucketFolder(buckets, f"f{abs(hash(request.node.name)) % 10**9}"))
 
 
 @pytest.fixture
@@ -60,17 +50,13 @@ def table(request: pytest.FixtureRequest) -> TableName:
 
 def load_until_done(lake: Lake, table: TableName) -> int:
     """Load as a person would, again after each error; returns how many tries it took."""
-    for tries in range(1, TRIES + 1):
-        try:
-            warehouse = Warehouse(Destination(table), lake)
-            warehouse.prepare(partition_by=(REGION,))
-            warehouse.load()
-        except CelesError as error:
-            said = str(error)
-        else:
-            return tries
-        assert "\n" not in said
-    pytest.fail(f"{TRIES} loads ended with errors")
+
+    def load() -> None:
+        warehouse = Warehouse(Destination(table), lake)
+        warehouse.prepare(partition_by=(REGION,))
+        warehouse.load()
+
+    return until_done(load, TRIES)
 
 
 CASES = [

@@ -212,6 +212,19 @@ def test_a_late_copy_does_not_bring_back_what_was_replaced(
     check(root, 5)
 
 
+def test_the_next_run_deletes_what_a_killed_late_copy_left(
+    unpublished: Lake, root: str, tmp_path: Path
+) -> None:
+    old = next(f.path for m in unpublished.runs() for f in m.files)
+    content = unpublished.storage.read(old)
+    batch.run(["-i", csv(tmp_path / "b.csv", 100, 5), "-o", root, "-f", *QUIET])
+    assert unpublished.storage.put_if_absent(old, content)
+    new = csv(tmp_path / "c.csv", 200, 5)
+    batch.run(["-i", new, "-o", root, "--if_exists", "append", *QUIET])
+    assert not unpublished.storage.exists(old)
+    check(root, 10)
+
+
 # Whole pipelines
 
 

@@ -21,8 +21,9 @@ from celes_beam.errors import ConfigError, InputError, LakeExistsError, StorageE
 from celes_beam.local.processes import Server
 from celes_beam.stores.cloud.deliver import deliver_file
 from celes_beam.stores.datasets import gcs_output
-from celes_beam.stores.datasets.gcs_output import CLAIM, GcsOutput, crc32c_of
+from celes_beam.stores.datasets.gcs_output import CLAIM, GcsOutput
 from celes_beam.stores.inputs.files import list_inputs
+from celes_beam.stores.lake.measure import measure_file
 from pipelines import aggregate, batch, generate
 from tests.faults import FaultProxy, every
 
@@ -316,11 +317,11 @@ def test_an_object_that_came_meanwhile_stays(bucket: Any, tmp_path: Path) -> Non
     path.write_bytes(b"ours")
     bucket.blob("v.csv").upload_from_string(b"theirs")
     with pytest.raises(LakeExistsError, match="put there meanwhile by another"):
-        deliver_file(path, bucket.name, "v.csv", crc32c=crc32c_of(path), if_absent=True)
+        deliver_file(path, bucket.name, "v.csv", crc32c=measure_file(path)[1], if_absent=True)
     assert bucket.blob("v.csv").download_as_bytes() == b"theirs"
     bucket.blob("v.csv").upload_from_string(b"ours")
     # As after a lost answer: the object holds what was to be put there.
-    deliver_file(path, bucket.name, "v.csv", crc32c=crc32c_of(path), if_absent=True)
+    deliver_file(path, bucket.name, "v.csv", crc32c=measure_file(path)[1], if_absent=True)
 
 
 def test_a_lake_in_a_bucket_is_no_input(bucket: Any, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from celes_beam.stores.cloud.clients import storage_client
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.measure import measure_file
 from celes_beam.stores.upload.upload import Destination, prepare, upload
-from tests.bucket_settings import start_settings_server
 from tests.faults import FaultProxy
 from tests.lakes import Sale, commit_sales
 
@@ -281,12 +279,6 @@ def test_an_interrupted_upload_is_safe_to_run_again(
     assert 0 < len(arrived) < 40
     assert len(upload(str(root), name).sent) == 40 - len(arrived)
     assert objects(name) == on_disk(root, *(f"{i:02}.parquet" for i in range(40)))
-
-
-@pytest.fixture(scope="module")
-def settings_server() -> Iterator[str]:
-    with start_settings_server() as address:
-        yield address
 
 
 @pytest.fixture

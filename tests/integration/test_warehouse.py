@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from rich.console import Console
 from celes_beam.commands.warehouse_report import DryRun
 from celes_beam.contract import CATEGORY, COLUMN_NAMES, REGION
 from celes_beam.errors import IntegrityError, LakeConflictError, StorageError, UsageError
+from celes_beam.local.processes import Server
 from celes_beam.stores.cloud.clients import bigquery_client
 from celes_beam.stores.lake.compact import compact
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.loads import LOADS, TableLoads, unloaded_paths
-from celes_beam.stores.lake.storage import LocalStorage
 from celes_beam.stores.lake.verify import verify
 from celes_beam.stores.warehouse import warehouse as warehouse_module
 from celes_beam.stores.warehouse.load import Loader
@@ -29,7 +29,8 @@ from celes_beam.stores.warehouse.schema import sales_table
 from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
 from celes_beam.stores.warehouse.tables import Destination
 from celes_beam.stores.warehouse.warehouse import Warehouse
-from tests.bigquery import Server, start_bigquery
+from tests.bucket_folder import BucketFolder, folder_of
+from tests.cloud import use
 from tests.faults import FaultProxy, nth
 from tests.lakes import Sale, commit_sales, draft, reject
 
@@ -39,33 +40,24 @@ NEW: list[Sale] = [("Hogar", "Norte", 999), ("Hogar", "Este", 5)]
 PROJECT = "celes-dev"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with start_bigquery(tmp_path_factory.mktemp("bigquery")) as server:
-        yield server
-
-
 @pytest.fixture
 def table(
-    server: Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    bigquery_server: Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> TableName:
-    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
+    use(bigquery_server, monkeypatch)
     return parse_table_name(f"{PROJECT}:d{abs(hash(request.node.name)) % 10**9}.ventas")
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def lake(request: pytest.FixtureRequest, server: Server, table: TableName, tmp_path: Path) -> Lake:
+def lake(request: pytest.FixtureRequest, buckets: Path, table: TableName, tmp_path: Path) -> Lake:
     """A lake in a local folder, and one whose files BigQuery itself reads from a bucket."""
     if request.param == "folder":
         return Lake.open(str(tmp_path / "lake"))
-    return bucket_lake(server, table)
+    return bucket_lake(buckets, table)
 
 
-def bucket_lake(server: Server, table: TableName) -> Lake:
-    """A lake in the folder that the server takes for a bucket."""
-    storage = LocalStorage(str(server.buckets / table.dataset / "lake"))
-    storage.root = f"gs://{table.dataset}/lake"
-    return Lake(storage)
+def bucket_lake(buckets: Path, table: TableName) -> Lake:
+    return Lake(BucketFolder(buckets, table.dataset))
 
 
 def query(sql: str) -> list[tuple[Any, ...]]:
@@ -134,7 +126,7 @@ def test_an_overwrite_before_the_registration_replaces_nothing(
 def test_rows_of_others_are_not_added_to_without_being_asked(lake: Lake, table: TableName) -> None:
     commit_sales(lake, "r1", OLD, kind="create")
     load(lake, table)
-    other = Lake.open(f"{lake.storage.local_path('')}/../other")
+    other = Lake.open(f"{folder_of(lake)}/../other")
     with pytest.raises(UsageError, match=r"already holds 3 rows.*--if_exists append"):
         load(other, table, if_exists="error", run_id="r9")
     assert not list(other.storage.list())
@@ -200,7 +192,7 @@ def test_nothing_of_an_earlier_round_starts_after_an_overwrite(
 
 
 def kept_files(lake: Lake) -> dict[Path, bytes]:
-    root = Path(lake.storage.local_path(""))
+    root = folder_of(lake)
     return {p: p.read_bytes() for p in root.rglob("*.parquet")}
 
 
@@ -442,15 +434,15 @@ def test_a_compaction_of_loaded_and_unloaded_files_is_told(lake: Lake, table: Ta
 
 @pytest.mark.parametrize("text", ["São 1", "100%", "a/b=c", "007", "2024-01-01"])
 def test_texts_in_the_path_arrive_as_they_are(
-    server: Server, table: TableName, tmp_path: Path, text: str
+    buckets: Path, table: TableName, tmp_path: Path, text: str
 ) -> None:
     from pipelines.batch import run
 
     table = table.beside(f"t{abs(hash(text))}")
     source = tmp_path / "ventas.csv"
     source.write_text(f"{','.join(COLUMN_NAMES)}\n1,2024-01-31,5.50,Hogar,{text}\n", "utf-8")
-    lake = bucket_lake(server, table)
-    root = lake.storage.local_path("")
+    lake = bucket_lake(buckets, table)
+    root = str(folder_of(lake))
     run(["-i", str(source), "-o", root, "--if_exists", "append", "--progress", "off"])
     warehouse = Warehouse(Destination(table), lake)
     warehouse.prepare()
@@ -462,12 +454,12 @@ def test_texts_in_the_path_arrive_as_they_are(
 
 
 def test_a_job_that_fails_says_why_and_is_tried_again_next_time(
-    server: Server, table: TableName
+    buckets: Path, table: TableName
 ) -> None:
-    lake = bucket_lake(server, table)
+    lake = bucket_lake(buckets, table)
     load(lake, table, partition_by=(REGION,))
     commit_sales(lake, "r1", OLD, kind="create")
-    root = Path(lake.storage.local_path(""))
+    root = folder_of(lake)
     gone = next(root.rglob("*.parquet"))
     gone.rename(root / "aside")
     with pytest.raises(StorageError, match=r"could not load rows of run r1 .*lake load gs://"):
@@ -481,17 +473,17 @@ def test_a_job_that_fails_says_why_and_is_tried_again_next_time(
 
 @pytest.mark.parametrize("how", ["answer", "reset", "lose_answer"])
 def test_faults_of_the_way_are_outlasted_and_nothing_comes_twice(
-    lake: Lake, table: TableName, server: Server, monkeypatch: pytest.MonkeyPatch, how: Any
+    lake: Lake, table: TableName, bigquery_server: Server, monkeypatch: pytest.MonkeyPatch, how: Any
 ) -> None:
     load(lake, table, partition_by=(REGION,))
     commit_sales(lake, "r1", OLD, kind="create")
     monkeypatch.setattr("celes_beam.stores.warehouse.jobs._FIRST_PAUSE_SECONDS", 0.01)
-    with FaultProxy(server.url.removeprefix("http://")) as way:
+    with FaultProxy(bigquery_server.address) as way:
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", way.url)
         fault = way.add(how, nth(1), method="POST", path="/jobs")
         assert load(lake, table).rows == 3
         assert fault.happened == 1
-    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
+    use(bigquery_server, monkeypatch)
     assert held(table) == sorted(OLD)
 
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,10 +21,8 @@ from typing import Any, Protocol
 import pytest
 
 from celes_beam.contract import COLUMN_NAMES
-from celes_beam.stores.cloud.clients import storage_client
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
-from tests.gcs_server import StorageServer, start_gcs_server
 
 HEADER = ",".join(COLUMN_NAMES).encode() + b"\n"
 PATIENCE = 90.0
@@ -141,24 +138,6 @@ def check(lake: str, count: int) -> None:
     assert verify(Lake.open(lake)).problems == ()
 
 
-@pytest.fixture(scope="module")
-def storage_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("storage")
-
-
-@pytest.fixture(scope="module")
-def server(storage_folder: Path) -> Iterator[StorageServer]:
-    with start_gcs_server(storage_folder) as started:
-        yield started
-
-
-@pytest.fixture
-def bucket(server: StorageServer, monkeypatch: pytest.MonkeyPatch) -> Any:
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    return storage_client().create_bucket(f"b{uuid.uuid4().hex}")
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "landing")
@@ -242,12 +221,12 @@ class Places:
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def places(request: pytest.FixtureRequest, tmp_path: Path, storage_folder: Path) -> Places:
+def places(request: pytest.FixtureRequest, tmp_path: Path, buckets: Path) -> Places:
     if request.param == "folder":
         return Places(Folder(tmp_path / "landing"), str(tmp_path / "lake"), tmp_path / "lake")
     bucket = request.getfixturevalue("bucket")
     lake = f"gs://{bucket.name}/lake"
-    return Places(Bucket(bucket), lake, storage_folder / bucket.name / "lake")
+    return Places(Bucket(bucket), lake, buckets / bucket.name / "lake")
 
 
 def test_killed_at_many_points_every_row_is_there_once(places: Places, tmp_path: Path) -> None:

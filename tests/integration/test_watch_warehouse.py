@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from celes_beam.local.processes import Server
 from celes_beam.stores.cloud.clients import bigquery_client
-from tests.bigquery import Server, start_bigquery
+from tests.cloud import use
 from tests.integration.test_watch_process import (
     AMOUNT,
     HEADER,
@@ -22,12 +23,6 @@ from tests.integration.test_watch_process import (
 )
 
 PROJECT = "celes-dev"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with start_bigquery(tmp_path_factory.mktemp("bigquery")) as started:
-        yield started
 
 
 def held(table: str) -> tuple[int, int, Decimal]:
@@ -47,9 +42,9 @@ def something_new(lake: Path, pattern: str) -> Callable[[], bool]:
 
 
 def test_killed_between_commits_and_loads_the_table_holds_each_row_once(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bigquery_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
+    use(bigquery_server, monkeypatch)
     folder, lake = Folder(tmp_path / "landing"), tmp_path / "lake"
     table = f"{PROJECT}:vigilia.ventas"
     flags = ["--watch", "0.3", "--bigquery_table", table]

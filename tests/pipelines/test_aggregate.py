@@ -205,7 +205,7 @@ def test_only_what_was_committed_is_read(tmp_path: Path) -> None:
     stray = tmp_path / "region_de_venta=Norte"
     stray.mkdir()
     shutil.copy(next(tmp_path.glob("region*/*.parquet")), stray / "part-stray.parquet")
-    Path(lake.storage.local_path(lake.staging("never"))).joinpath("part-x.parquet").touch()
+    Path(lake.storage.uri(lake.staging("never"))).joinpath("part-x.parquet").touch()
 
     assert without_engine(run(["-i", str(tmp_path), *QUIET]).result) == answer(rows)
 

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from celes_beam.errors import StorageError, UsageError
-from celes_beam.stores.cloud.clients import LOCAL_PROJECT, STORAGE_EMULATOR, storage_client
+from celes_beam.stores.cloud.clients import (
+    GCS_SCHEME,
+    LOCAL_PROJECT,
+    STORAGE_EMULATOR,
+    storage_client,
+    storage_retry,
+)
 from celes_beam.stores.cloud.failures import cloud_errors
 
 ENFORCED = "enforced"
@@ -42,7 +48,7 @@ class Privacy:
 
 def check_bucket_name(name: str) -> str:
     """The name of a bucket, without ``gs://``. Raises ``UsageError`` for one no bucket can have."""
-    bare = name.removeprefix("gs://").rstrip("/")
+    bare = name.removeprefix(GCS_SCHEME).rstrip("/")
     if "/" in bare:
         raise UsageError(
             f"bucket {name}: expected a bucket without a folder; a folder goes into --prefix"
@@ -77,10 +83,8 @@ def find_bucket(name: str, project: str | None = None) -> Any | None:
     Raises ``UsageError`` when it may not be looked at, ``StorageError`` when the service fails.
     """
     with cloud_errors("look at", f"gs://{name}", needs="roles/storage.legacyBucketReader"):
-        from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
-
         # Whoever asks for a bucket first is told soon that nobody answers.
-        retry = DEFAULT_RETRY.with_timeout(_FIRST_CONTACT_SECONDS)
+        retry = storage_retry(_FIRST_CONTACT_SECONDS)
         return storage_client(project).lookup_bucket(name, retry=retry)
 
 

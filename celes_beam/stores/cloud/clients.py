@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+GCS_SCHEME = "gs://"
 STORAGE_EMULATOR = "STORAGE_EMULATOR_HOST"
 BIGQUERY_EMULATOR = "BIGQUERY_EMULATOR_HOST"
 PUBSUB_EMULATOR = "PUBSUB_EMULATOR_HOST"
@@ -31,6 +32,13 @@ def storage_client(project: str | None = None) -> Any:
 def new_storage_client(project: str | None = None) -> Any:
     """As ``storage_client``, but one that shares its connections with nobody."""
     return _storage_client.__wrapped__(project, os.environ.get(STORAGE_EMULATOR))
+
+
+def storage_retry(seconds: float = _RETRY_LIMIT.total_seconds()) -> Any:
+    """How often a request to Cloud Storage is repeated, with growing pauses, up to ``seconds``."""
+    from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
+
+    return DEFAULT_RETRY.with_timeout(seconds)
 
 
 def bigquery_client(project: str, location: str | None = None) -> Any:

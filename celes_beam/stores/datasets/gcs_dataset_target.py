@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from celes_beam.errors import LakeExistsError
+from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.stores.cloud.deliver import deliver_file
 from celes_beam.stores.datasets.dataset import Shard, concatenate
 from celes_beam.stores.datasets.dataset_target import (
@@ -18,8 +19,9 @@ from celes_beam.stores.datasets.dataset_target import (
     check_contents,
     is_shard_name,
 )
-from celes_beam.stores.datasets.gcs_output import GcsOutput, crc32c_of, temporary_work_folder
-from celes_beam.stores.lake.gcs_storage import GCS_SCHEME, GcsStorage
+from celes_beam.stores.datasets.gcs_output import GcsOutput, temporary_work_folder
+from celes_beam.stores.lake.gcs_storage import GcsStorage
+from celes_beam.stores.lake.measure import measure_file
 
 SUCCESS = "_SUCCESS"
 """The object put last, by the name that other tools give it."""
@@ -79,7 +81,7 @@ class GcsDatasetTarget(DatasetTarget):
             size = concatenate([shard.path for shard in shards], str(whole))
         bucket, *names = self.path.parts
         deliver_file(
-            whole, bucket, "/".join(names), crc32c=crc32c_of(whole), if_absent=not overwrite
+            whole, bucket, "/".join(names), crc32c=measure_file(whole)[1], if_absent=not overwrite
         )
         return size
 

@@ -6,24 +6,22 @@ taken away before the first of the others changes. Whoever holds the claim write
 
 from __future__ import annotations
 
-import base64
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import google_crc32c
-
 from celes_beam.errors import CelesError, LakeConflictError, LakeExistsError, StorageError
+from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.stores.cloud.deliver import deliver_file
-from celes_beam.stores.lake.gcs_storage import AT_ONCE, GCS_SCHEME, GcsStorage
+from celes_beam.stores.lake.gcs_storage import AT_ONCE, GcsStorage
+from celes_beam.stores.lake.measure import measure_file
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.work_folder import work_folder_beside
 
 CLAIM = "_WRITING"
 """The object that says a run is writing to the folder."""
-_READ_BYTES = 1 << 20
 
 
 class GcsOutput:
@@ -94,7 +92,7 @@ class GcsOutput:
     def _upload(self, item: tuple[str, Path]) -> None:
         name, path = item
         bucket, _, key = self._storage.uri(name).removeprefix(GCS_SCHEME).partition("/")
-        deliver_file(path, bucket, key, crc32c=crc32c_of(path))
+        deliver_file(path, bucket, key, crc32c=measure_file(path)[1])
 
     def _finish(self, last: bytes) -> None:
         if not self._storage.put_if_absent(self._last, last):
@@ -126,12 +124,3 @@ def temporary_work_folder(name: str) -> Iterator[str]:
                 f"cannot write to {place.parent}: {error.strerror}; set TMPDIR to another folder"
             ) from error
         yield str(folder)
-
-
-def crc32c_of(path: Path) -> str:
-    """The checksum of a file as Cloud Storage shows it."""
-    checksum = google_crc32c.Checksum()
-    with path.open("rb") as file:
-        while data := file.read(_READ_BYTES):
-            checksum.update(data)
-    return base64.b64encode(checksum.digest()).decode()

@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from celes_beam.errors import InputChangedError, InputError, StorageError
-from celes_beam.stores.inputs.gcs_files import GCS_SCHEME, list_gcs, open_gcs
+from celes_beam.stores.cloud.clients import GCS_SCHEME
+from celes_beam.stores.inputs.gcs_files import list_gcs, open_gcs
 from celes_beam.stores.inputs.globs import HIDDEN, MAGIC, glob_pattern
 from celes_beam.stores.inputs.names import COMPRESSED_SUFFIXES, FORMAT_OF_SUFFIX, format_of_name
 from celes_beam.stores.inputs.refused import LAKE_MARK, Refusals, a_lake

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from celes_beam.errors import InputError, StorageError
-from celes_beam.stores.cloud.clients import arrow_filesystem, storage_client
+from celes_beam.stores.cloud.clients import GCS_SCHEME, arrow_filesystem, storage_client
 from celes_beam.stores.inputs.globs import MAGIC, glob_pattern
 from celes_beam.stores.inputs.names import format_of_name
 from celes_beam.stores.inputs.refused import LAKE_MARK, a_lake
 
-GCS_SCHEME = "gs://"
 _NOT_HIDDEN = re.compile(r"(?:/?[^/._][^/]*)*")
 
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.stores.inputs.files import InputFile, LeaveOut, list_landing
-from celes_beam.stores.inputs.gcs_files import GCS_SCHEME
 
 _QUIET_SECONDS = 10.0
 _NANOSECONDS = 1_000_000_000

@@ -15,9 +15,9 @@ from celes_beam.errors import InputError
 from celes_beam.sales.csv_dialect import CsvDialect, CsvHeader, locate_columns, read_header
 from celes_beam.sales.record_ends import find_records
 from celes_beam.sales.records import LINE_FEED, Block
+from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.stores.inputs.files import InputFile, open_input
 from celes_beam.stores.inputs.formats import Kind, find_kind
-from celes_beam.stores.inputs.gcs_files import GCS_SCHEME
 from celes_beam.stores.inputs.read_options import CSV, MIB, PARQUET, ReadOptions
 from celes_beam.stores.inputs.text_stream import TextStream
 

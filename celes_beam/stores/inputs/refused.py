@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from celes_beam.errors import InputError
+from celes_beam.stores.cloud.clients import GCS_SCHEME
 
-_GCS = "gs://"
 LAKE_MARK = "_commits"
 """The folder that makes the one it is in a lake; see ``stores/lake/commit.py``."""
 
@@ -20,7 +20,8 @@ class Refusals:
     """
 
     def __init__(self, outside: str | None) -> None:
-        self._gcs_outside = outside.rstrip("/") if outside and outside.startswith(_GCS) else None
+        in_bucket = outside is not None and outside.startswith(GCS_SCHEME)
+        self._gcs_outside = outside.rstrip("/") if outside and in_bucket else None
         local = None if self._gcs_outside else outside
         self._outside = None if local is None else Path(os.path.realpath(local))
         self._lakes: dict[Path, Path | None] = {}
@@ -58,7 +59,7 @@ def _in_output(pattern: str, path: Path | str, output: Path | str) -> InputError
 
 def a_lake(pattern: str, lake: Path | str) -> InputError:
     """Make the error of a folder that is a lake."""
-    copy = "gcloud storage cp -r" if str(lake).startswith(_GCS) else "cp -r"
+    copy = "gcloud storage cp -r" if str(lake).startswith(GCS_SCHEME) else "cp -r"
     return InputError(
         f"--input {pattern}: {lake} is a lake: its rows came from files that were read already; "
         "give those files, or a folder without a lake in it; to copy a lake, copy its folder while "

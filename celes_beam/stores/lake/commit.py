@@ -47,7 +47,14 @@ import msgspec
 
 from celes_beam.errors import IntegrityError, LakeConflictError, StorageError, UsageError
 from celes_beam.stores.inputs.refused import LAKE_MARK
-from celes_beam.stores.lake.manifest import Decision, Manifest, Superseded, decode, encode
+from celes_beam.stores.lake.manifest import (
+    Decision,
+    Manifest,
+    Superseded,
+    decode,
+    encode,
+    retired_paths,
+)
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import Storage
 
@@ -242,7 +249,7 @@ def _delete_brought_back(storage: Storage, manifest: Manifest) -> None:
 
     A commit that decides to retire one later than this looks deletes it later than this, too.
     """
-    retired = {path for m in CommitLog(storage).load().manifests for path in m.retired}
+    retired = retired_paths(CommitLog(storage).load().manifests)
     paths = [f.path for f in manifest.files if f.path in retired]
     each(storage.delete, paths, at_once=storage.at_once)
 

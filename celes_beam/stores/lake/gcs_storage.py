@@ -13,15 +13,18 @@ from itertools import chain
 from typing import Any, BinaryIO
 
 from celes_beam.errors import IntegrityError, StorageError, UsageError
-from celes_beam.stores.cloud.clients import arrow_filesystem, storage_client
+from celes_beam.stores.cloud.clients import (
+    GCS_SCHEME,
+    arrow_filesystem,
+    storage_client,
+    storage_retry,
+)
 from celes_beam.stores.cloud.failures import cloud_errors
 from celes_beam.stores.lake.gcs_staging import GcsStagingArea, sweep_left_behind
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.stored import StoredFile
 
-GCS_SCHEME = "gs://"
 AT_ONCE = 8
-_TRY_SECONDS = 60.0
 _ROLE = "roles/storage.objectUser"
 _FIELDS = "items(name,size,updated,crc32c),nextPageToken"
 
@@ -43,10 +46,6 @@ class GcsStorage:
 
     def remove_new_root(self) -> None:
         """Nothing: a bucket knows no folders."""
-
-    def local_path(self, name: str) -> str:
-        """None is there: raises ``UsageError``."""
-        raise UsageError(f"{self.uri(name)} is no path of this machine: give a local folder")
 
     def staging_area(self, folder: str) -> GcsStagingArea:
         """Files written on this machine, and uploaded into ``folder``."""
@@ -82,7 +81,7 @@ class GcsStorage:
 
         with self._errors("write", name):
             try:
-                _retry()(put, on_error=failures.append)()
+                storage_retry()(put, on_error=failures.append)()
             except PreconditionFailed:
                 # The answer to a try of ours may have been lost, when it had done its work.
                 return bool(failures) and self.read(name) == data
@@ -91,7 +90,7 @@ class GcsStorage:
     def read(self, name: str) -> bytes:
         """The content of an object."""
         with self._errors("read", name):
-            content: bytes = self._blob(name).download_as_bytes(retry=_retry())
+            content: bytes = self._blob(name).download_as_bytes(retry=storage_retry())
         return content
 
     def open(self, name: str) -> BinaryIO:
@@ -105,7 +104,7 @@ class GcsStorage:
     def exists(self, name: str) -> bool:
         """Whether an object is there."""
         with self._errors("look at", name):
-            return bool(self._blob(name).exists(retry=_retry()))
+            return bool(self._blob(name).exists(retry=storage_retry()))
 
     def move(self, source: str, target: str) -> None:
         """Move an object; done already when ``target`` is there and ``source`` is gone."""
@@ -117,7 +116,7 @@ class GcsStorage:
             try:
                 while True:
                     token, _, _ = new.rewrite(
-                        old, token=token, if_generation_match=0, retry=_retry()
+                        old, token=token, if_generation_match=0, retry=storage_retry()
                     )
                     if token is None:
                         break
@@ -138,7 +137,7 @@ class GcsStorage:
 
         with self._errors("delete", name):
             try:
-                self._blob(name).delete(retry=_retry())
+                self._blob(name).delete(retry=storage_retry())
             except NotFound:
                 return
 
@@ -183,7 +182,7 @@ class GcsStorage:
                     prefix=prefix,
                     delimiter=delimiter,
                     fields=_FIELDS,
-                    retry=_retry(),
+                    retry=storage_retry(),
                     **bounds,
                 )
                 for blob in blobs:
@@ -217,9 +216,3 @@ class GcsStorage:
                 yield
             except (NotFound, FileNotFoundError) as error:
                 raise StorageError(f"cannot {verb} {what}: it is not there") from error
-
-
-def _retry() -> Any:
-    from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
-
-    return DEFAULT_RETRY.with_timeout(_TRY_SECONDS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from celes_beam.stores.lake.commit import Commits
-from celes_beam.stores.lake.manifest import Manifest
+from celes_beam.stores.lake.manifest import Manifest, retired_paths
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Step:
 def history(commits: Commits) -> list[Step]:
     """The commits in order, each with what the lake held after it."""
     files = {f.path: f for m in commits.manifests for f in m.files}
-    live = files.keys() - {path for m in commits.manifests for path in m.retired}
+    live = files.keys() - retired_paths(commits.manifests)
     count = rows = size = 0
     total = Decimal("0.00")
     steps = []

@@ -36,6 +36,7 @@ from celes_beam.stores.lake.manifest import (
     RejectedFile,
     Superseded,
     count_problems,
+    retired_paths,
 )
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import Storage, open_storage
@@ -118,7 +119,10 @@ class Lake:
             return decision
         if decision is not None:
             raise conflict(decision)
-        strangers = self.strangers(_STRANGERS_NAMED)
+        strangers, back = self._look_around(_STRANGERS_NAMED)
+        if self.storage.moves_by_copy:
+            # A process that was killed after a late copy of its own left them visible.
+            each(self.storage.delete, back, at_once=self.storage.at_once)
         if strangers:
             named = ", ".join(s.name for s in strangers)
             raise LakeExistsError(
@@ -254,37 +258,34 @@ class Lake:
                 swept.append(folder)
         for folder in swept:
             self.storage.delete_folder(folder)
-        if self.storage.moves_by_copy:
-            self._delete_brought_back(commits)
         return swept
-
-    def _delete_brought_back(self, commits: Commits) -> None:
-        """Delete retired files that a process killed after a late copy of its own left visible."""
-        retired = {path for m in commits.manifests for path in m.retired}
-        if retired:
-            back = [f.name for f in self.storage.list(hidden=False) if f.name in retired]
-            each(self.storage.delete, back, at_once=self.storage.at_once)
 
     def strangers(self, most: int) -> list[StoredFile]:
         """The first visible files, at most ``most``, that no commit made."""
+        return self._look_around(most)[0]
+
+    def _look_around(self, most: int) -> tuple[list[StoredFile], list[str]]:
+        """Visible files up to the last of ``most`` strangers: those, and the retired ones."""
         found: list[StoredFile] = []
-        made = self._paths_made()
+        back: list[str] = []
+        manifests = self._log.load().manifests
+        retired, made = retired_paths(manifests), _paths_made(manifests)
         for file in self.storage.list(hidden=False):
             if len(found) == most:
                 break
+            if file.name in made:
+                if file.name in retired:
+                    back.append(file.name)
+                continue
+            # It may have been decided since; what is visible always was decided before.
+            made = _paths_made(self._log.load().manifests)
             if file.name not in made:
-                # It may have been decided since; what is visible always was decided before.
-                made = self._paths_made()
-                if file.name not in made:
-                    found.append(file)
-        return found
-
-    def _paths_made(self) -> set[str]:
-        return {f.path for m in self._log.load().manifests for f in m.files}
+                found.append(file)
+        return found, back
 
     def _staging_problems(self, draft: Manifest) -> list[str]:
         staged = {f.name: f for f in self.storage.list(draft.staging)}
-        made = self._paths_made()
+        made = _paths_made(self._log.load().manifests)
         problems = []
         for file in _files(draft):
             found = staged.get(f"{draft.staging}/{file.staged}")
@@ -394,9 +395,13 @@ class Lake:
 
 
 def _snapshot(commits: Commits) -> Snapshot:
-    retired = {path for m in commits.manifests for path in m.retired}
+    retired = retired_paths(commits.manifests)
     files = tuple(f for m in commits.manifests for f in m.files if f.path not in retired)
     return Snapshot(files, commits.manifests)
+
+
+def _paths_made(manifests: Iterable[Manifest]) -> set[str]:
+    return {f.path for m in manifests for f in m.files}
 
 
 def _ledger(runs: Sequence[Manifest]) -> list[Manifest]:

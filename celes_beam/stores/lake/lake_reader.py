@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from celes_beam.contract import CATEGORY, REGION, SCHEMA
 from celes_beam.errors import CelesError, IntegrityError, StorageError
-from celes_beam.stores.lake.gcs_storage import GCS_SCHEME
+from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.stores.lake.storage import open_storage
 
 BATCH_ROWS = 131_072

@@ -20,7 +20,7 @@ import msgspec
 from celes_beam.errors import IntegrityError
 from celes_beam.stores.lake.commit import now
 from celes_beam.stores.lake.lake import Lake
-from celes_beam.stores.lake.manifest import Manifest
+from celes_beam.stores.lake.manifest import Manifest, retired_paths
 from celes_beam.stores.lake.storage import Storage
 
 LOADS = "_loads"
@@ -120,7 +120,7 @@ def loaded_runs(
     files of which some were loaded and others not.
     """
     maker = {f.path: m.run_id for m in manifests for f in m.files}
-    retired = {path for m in manifests for path in m.retired}
+    retired = retired_paths(manifests)
     # What was merged before the registration is loaded as it lies, and has a mark of its own.
     before = frozenset(registration.runs_before)
     loaded = set(marked)
@@ -155,7 +155,7 @@ def unloaded_paths(lake: Lake) -> frozenset[str]:
             marked = loads.marked(rounds(manifests, registration)[-1])
             loaded = loaded_runs(manifests, registration, marked)
             waiting |= {f.path for m in manifests if m.run_id not in loaded for f in m.files}
-    return frozenset(waiting - {path for m in manifests for path in m.retired})
+    return frozenset(waiting - retired_paths(manifests))
 
 
 def _encode(content: Registration | Mark) -> bytes:

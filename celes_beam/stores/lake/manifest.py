@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -186,6 +187,11 @@ class Superseded(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision"
 
 
 Decision = Manifest | Superseded
+
+
+def retired_paths(manifests: Iterable[Manifest]) -> set[str]:
+    """The files that any of the commits retired."""
+    return {path for m in manifests for path in m.retired}
 
 
 def count_problems(manifest: Manifest) -> list[str]:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from celes_beam.errors import IntegrityError, StorageError, UsageError
-from celes_beam.stores.lake.gcs_storage import GCS_SCHEME, GcsStorage
+from celes_beam.stores.cloud.clients import GCS_SCHEME
+from celes_beam.stores.lake.gcs_storage import GcsStorage
 from celes_beam.stores.lake.staging_area import LocalStagingArea, StagingArea
 from celes_beam.stores.lake.stored import StoredFile
 
@@ -83,10 +84,6 @@ class Storage(Protocol):
         """Remove what killed ``put_if_absent`` calls left in a folder."""
         ...
 
-    def local_path(self, name: str) -> str:
-        """The path of a name on this machine. Raises ``UsageError`` where there is none."""
-        ...
-
     def staging_area(self, folder: str) -> StagingArea:
         """Where the writers of an attempt leave their files, which end up in ``folder``."""
         ...
@@ -141,10 +138,6 @@ class LocalStorage:
             for folder in self._missing:
                 if not _remove_if_empty(folder):
                     return
-
-    def local_path(self, name: str) -> str:
-        """The absolute path of a name."""
-        return str(self._path(name))
 
     def staging_area(self, folder: str) -> LocalStagingArea:
         """The folder itself: files are written where they rest."""

@@ -18,7 +18,7 @@ from celes_beam.errors import IntegrityError, StorageError
 from celes_beam.sales.partition import DAY, MONTH, YEAR, parse_hive_path
 from celes_beam.stores.lake.commit import STAGING
 from celes_beam.stores.lake.lake import Lake
-from celes_beam.stores.lake.manifest import DataFile, RejectedFile, count_problems
+from celes_beam.stores.lake.manifest import DataFile, RejectedFile, count_problems, retired_paths
 from celes_beam.stores.lake.measure import check_bytes, content, open_parquet
 from celes_beam.stores.lake.storage import Storage
 
@@ -151,7 +151,7 @@ def _stray_problems(lake: Lake) -> Iterator[str]:
     for stranger in lake.strangers(_MOST_STRANGERS):
         yield f"{stranger.name}: no commit made this file, but readers see it: move it away"
     runs = lake.snapshot().runs
-    retired = {path for m in runs for path in m.retired}
+    retired = retired_paths(runs)
     for file in lake.storage.list(hidden=False):
         if file.name in retired:
             yield f"{file.name}: a commit retired this file, but it is there: delete it"

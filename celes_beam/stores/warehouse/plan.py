@@ -9,6 +9,7 @@ from typing import Literal
 
 from celes_beam.contract import COLUMN_NAMES, hive_escape
 from celes_beam.errors import IntegrityError
+from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.stores.lake.loads import (
     FIRST_ROUND,
     LOADS,
@@ -18,7 +19,7 @@ from celes_beam.stores.lake.loads import (
     round_after,
     rounds,
 )
-from celes_beam.stores.lake.manifest import DataFile, Manifest, RejectedFile
+from celes_beam.stores.lake.manifest import DataFile, Manifest, RejectedFile, retired_paths
 from celes_beam.stores.warehouse.shape import TableShape
 
 FILES_PER_JOB = 10_000
@@ -115,7 +116,7 @@ class Loading:
             and [c for c in COLUMN_NAMES if c not in keys] + list(keys) == list(COLUMN_NAMES)
         )
         address = not set("*#?") & set(self.root)
-        is_cloud = self.root.startswith("gs://")
+        is_cloud = self.root.startswith(GCS_SCHEME)
         fits = plain and same_modes and not derived and in_place and address
         return "direct" if is_cloud and fits else "rewritten"
 
@@ -133,7 +134,7 @@ class Loading:
     def rejected_chunks(self, manifest: Manifest) -> tuple[Chunk, ...]:
         """The jobs for the rejected rows of a run."""
         files = manifest.rejected_files
-        is_cloud = self.root.startswith("gs://") and not set("*#?") & set(self.root)
+        is_cloud = self.root.startswith(GCS_SCHEME) and not set("*#?") & set(self.root)
         how: How = "direct" if is_cloud else "uploaded"
         groups = _groups(files, [how] * len(files))
         return tuple(
@@ -159,7 +160,7 @@ def plan_loads(
     """
     all_rounds = rounds(manifests, registration)
     round_ = all_rounds[-1]
-    retired = {path for m in manifests for path in m.retired}
+    retired = retired_paths(manifests)
     live = {f.path for m in manifests for f in m.files} - retired
     loaded = loaded_runs(manifests, registration, marked[round_])
     base = next((m for m in manifests if round_after(m.run_id) == round_), None)
@@ -207,7 +208,7 @@ def _unfinished(
     Rounds before the last one that was begun in the table are over: the same was done for it.
     """
     before = frozenset(registration.runs_before)
-    gone = {path for m in manifests if m.run_id in before for path in m.retired}
+    gone = retired_paths(m for m in manifests if m.run_id in before)
     bases = {round_after(m.run_id): m for m in manifests}
     earlier = rounds(manifests, registration)[:-1]
     begun = [r for r in earlier if r == FIRST_ROUND or bases[r].run_id in marked[r]]

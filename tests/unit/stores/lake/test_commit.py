@@ -236,9 +236,6 @@ class SteppedStorage:
         self._gate()
         self._inner.tidy(folder)
 
-    def local_path(self, name: str) -> str:
-        return self._inner.local_path(name)
-
     def staging_area(self, folder: str) -> StagingArea:
         return self._inner.staging_area(folder)
 

@@ -163,7 +163,7 @@ def test_rows_that_are_not_those_committed_stop_it(lake: Lake) -> None:
     path = lake.snapshot().files[0].path
     other = draft(Lake.open(f"{lake.storage.root}-other"), "x", [("Hogar", "Norte", 101)])
     elsewhere = Path(f"{lake.storage.root}-other", other.staging, other.files[0].staged)
-    os.replace(elsewhere, lake.storage.local_path(path))  # noqa: PTH105
+    os.replace(elsewhere, lake.storage.uri(path))  # noqa: PTH105
     files = {p.name for p in root(lake).rglob("region*/*.parquet")}
     with pytest.raises(IntegrityError, match=rf"{path}: .* was committed; nothing was merged"):
         compact(lake, target_bytes=MB)
@@ -172,7 +172,7 @@ def test_rows_that_are_not_those_committed_stop_it(lake: Lake) -> None:
 
 def test_a_file_that_is_no_parquet_stops_it(lake: Lake) -> None:
     path = lake.snapshot().files[0].path
-    Path(lake.storage.local_path(path)).write_bytes(b"PAR1")
+    Path(lake.storage.uri(path)).write_bytes(b"PAR1")
     with pytest.raises(IntegrityError, match=rf"{path}: 4 bytes, but [\d,]+ were committed"):
         compact(lake, target_bytes=MB)
     assert not (root(lake) / "_staging").exists()
@@ -180,7 +180,7 @@ def test_a_file_that_is_no_parquet_stops_it(lake: Lake) -> None:
 
 def test_files_of_another_schema_stop_it(lake: Lake) -> None:
     other = draft(lake, "d", SALES[:1])
-    path = Path(lake.storage.local_path(f"{other.staging}/{other.files[0].staged}"))
+    path = Path(lake.storage.uri(f"{other.staging}/{other.files[0].staged}"))
     pq.write_table(pq.ParquetFile(path).read().drop_columns(["id_cliente"]), path)
     with path.open("rb") as file:
         size, crc32c = checksum(file)
@@ -192,7 +192,7 @@ def test_files_of_another_schema_stop_it(lake: Lake) -> None:
 
 
 def test_damage_is_not_merged_into_a_file_that_is_right(lake: Lake) -> None:
-    path = Path(lake.storage.local_path(lake.snapshot().files[0].path))
+    path = Path(lake.storage.uri(lake.snapshot().files[0].path))
     table = pq.ParquetFile(path).read()
     names = table.schema.names
     # Of another customer: rows, sum and dates stay as they were.

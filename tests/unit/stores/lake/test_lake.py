@@ -39,7 +39,7 @@ def root(lake: Lake) -> Path:
 
 def put(lake: Lake, name: str) -> Path:
     lake.storage.put_if_absent(name, b"x")
-    return Path(lake.storage.local_path(name))
+    return Path(lake.storage.uri(name))
 
 
 # Commits

@@ -60,7 +60,7 @@ def test_a_relative_root_stays_where_it_was(
     storage = open_storage("lake")
     monkeypatch.chdir("/")
     assert storage.root == "lake"
-    assert storage.local_path("a/b") == str(tmp_path / "lake" / "a" / "b")
+    assert storage.staging_area("a/b").folder == str(tmp_path / "lake" / "a" / "b")
 
 
 # put_if_absent
@@ -128,7 +128,7 @@ def test_a_put_leaves_nothing_when_the_disk_is_full(
 
 def test_what_killed_puts_left_is_tidied_once_it_is_dead(storage: LocalStorage) -> None:
     put(storage, f"c/{PARTIAL}", "c/.hidden", "c/r.other")
-    partial = Path(storage.local_path(f"c/{PARTIAL}"))
+    partial = Path(storage.uri(f"c/{PARTIAL}"))
     storage.tidy("c")
     assert partial.exists(), "its process may be alive"
     put(storage, "c/r.json")
@@ -139,7 +139,7 @@ def test_what_killed_puts_left_is_tidied_once_it_is_dead(storage: LocalStorage) 
 def test_a_partial_of_yesterday_is_dead(storage: LocalStorage) -> None:
     put(storage, f"c/{PARTIAL}")
     yesterday = time.time() - 90_000
-    os.utime(storage.local_path(f"c/{PARTIAL}"), (yesterday, yesterday))
+    os.utime(storage.uri(f"c/{PARTIAL}"), (yesterday, yesterday))
     storage.tidy("c")
     assert names(storage) == []
     storage.tidy("not there")
@@ -184,11 +184,11 @@ def test_delete_takes_empty_folders_along_but_not_the_root(storage: LocalStorage
     put(storage, "p=1/q=1/a", "p=1/b")
     storage.delete("p=1/q=1/a")
     assert names(storage) == ["p=1/b"]
-    assert not Path(storage.local_path("p=1/q=1")).exists()
+    assert not Path(storage.uri("p=1/q=1")).exists()
     storage.delete("p=1/b")
     storage.delete("p=1/b")
-    assert not Path(storage.local_path("p=1")).exists()
-    assert Path(storage.local_path("")).is_dir()
+    assert not Path(storage.uri("p=1")).exists()
+    assert Path(storage.uri("")).is_dir()
 
 
 def test_delete_folder_can_be_repeated(storage: LocalStorage) -> None:
@@ -197,7 +197,7 @@ def test_delete_folder_can_be_repeated(storage: LocalStorage) -> None:
     storage.delete_folder("_staging/r")
     assert names(storage) == ["_staging/s/1/c"]
     storage.delete_folder("_staging/s")
-    assert not Path(storage.local_path("_staging")).exists()
+    assert not Path(storage.uri("_staging")).exists()
 
 
 # Listing, reading, writing
@@ -205,7 +205,7 @@ def test_delete_folder_can_be_repeated(storage: LocalStorage) -> None:
 
 def test_list_tells_names_sizes_and_times(storage: LocalStorage) -> None:
     put(storage, "b/2", "b/1", "a")
-    os.utime(storage.local_path("a"), (5, 7.5))
+    os.utime(storage.uri("a"), (5, 7.5))
     first, *rest = storage.list()
     assert (first.name, first.size, first.modified) == ("a", 1, 7.5)
     assert [f.name for f in rest] == ["b/1", "b/2"]
@@ -221,7 +221,7 @@ def test_hidden_names_can_be_left_out_with_all_under_them(storage: LocalStorage)
 
 def test_links_are_not_followed(storage: LocalStorage, tmp_path: Path) -> None:
     put(storage, "a")
-    Path(storage.local_path("loop")).symlink_to(tmp_path / "lake")
+    Path(storage.uri("loop")).symlink_to(tmp_path / "lake")
     assert names(storage) == ["a", "loop"]
 
 

@@ -27,12 +27,12 @@ def lake(tmp_path: Path) -> Lake:
 
 def live(lake: Lake, index: int = 0) -> tuple[DataFile, Path]:
     file = lake.snapshot().files[index]
-    return file, Path(lake.storage.local_path(file.path))
+    return file, Path(lake.storage.uri(file.path))
 
 
 def recommit(lake: Lake, change: Callable[[Manifest], Manifest]) -> Lake:
     """Change what the commit says, as no program does."""
-    path = Path(lake.storage.local_path("_commits/r.json"))
+    path = Path(lake.storage.uri("_commits/r.json"))
     path.write_bytes(encode(change(lake.runs()[0])))
     return Lake.open(lake.storage.root)
 
