@@ -76,6 +76,13 @@ COLUMNS: tuple[Column, ...] = (
     Column(REGION, pa.string(), "STRING", "Sales region."),
 )
 COLUMN_NAMES: tuple[str, ...] = tuple(c.name for c in COLUMNS)
+MESSAGE_ID = "_message_id"
+"""Beside the columns of a streamed table: the message a row came in, by which redelivered rows can
+be told apart; of row n of a message that holds several, ``<id>/<n>``."""
+INGESTED_AT = "_ingested_at"
+"""Beside the columns of a streamed table: when the row was written, UTC."""
+OTHER_FIELDS = "_otros_campos"
+"""Beside the columns of a streamed table: the fields of a message that are no column, as JSON."""
 SCHEMA: pa.Schema = pa.schema([pa.field(c.name, c.arrow_type, nullable=False) for c in COLUMNS])
 
 
@@ -94,7 +101,12 @@ class Reason(StrEnum):
     INEXACT = "inexact"
     """An amount has more decimals than the column holds."""
     UNKNOWN = "unknown"
-    """A category or region is not one of the configured ones."""
+    """A category or region is not one of the configured ones, or a field of a message is none of
+    the contract's where that is asked for (``freeze``)."""
+    TRANSFORM_FAILED = "transform_failed"
+    """The user's ``--transform`` raised, or returned what is no batch of these rows."""
+    REFUSED = "refused"
+    """BigQuery did not take the row."""
 
 
 REASONS: tuple[Reason, ...] = tuple(Reason)
