@@ -69,6 +69,7 @@ _OTHER_PRICES = (Decimal("1"), Decimal("500"))
 
 
 _SHOWN_CHARACTERS = 100
+_FLAGS = ("rows", "seed", "batch_rows", "categories", "regions")
 
 
 def _distinct_texts(texts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
@@ -199,16 +200,7 @@ def load_config(path: str | None = None, flags: Mapping[str, Any] | None = None)
 
 def config_from_flags(flags: argparse.Namespace) -> Config:
     """Make the Config of a command line: ``--config`` and the flags that override its fields."""
-    return load_config(
-        flags.config,
-        {
-            "rows": flags.rows,
-            "seed": flags.seed,
-            "batch_rows": flags.batch_rows,
-            "categories": flags.categories,
-            "regions": flags.regions,
-        },
-    )
+    return load_config(flags.config, {name: getattr(flags, name, None) for name in _FLAGS})
 
 
 def _read_file(path: str) -> dict[str, Any]:

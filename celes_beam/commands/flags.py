@@ -118,6 +118,16 @@ def add_lake_output(group: Any) -> None:
         metavar="LAKE",
         help="folder of the lake (default: %(default)s)",
     )
+    add_partition_flags(group)
+    add_if_exists(
+        group,
+        ("error", "append", "overwrite"),
+        "when the lake holds rows already: stop, add to them, or replace them",
+    )
+
+
+def add_partition_flags(group: Any) -> None:
+    """How the files of a lake are laid out."""
     group.add_argument(
         "--partition_by",
         "-p",
@@ -125,11 +135,6 @@ def add_lake_output(group: Any) -> None:
         metavar="COLUMNS",
         help="comma list of region_de_venta, categoria_de_producto, fecha (day), mes (month) and "
         "anio (year), or none (default: %(default)s)",
-    )
-    add_if_exists(
-        group,
-        ("error", "append", "overwrite"),
-        "when the lake holds rows already: stop, add to them, or replace them",
     )
     group.add_argument(
         "--target_file_mb",
@@ -143,11 +148,20 @@ def add_lake_output(group: Any) -> None:
 def add_warehouse_flags(parser: argparse.ArgumentParser) -> None:
     """Flags that say which table of BigQuery is loaded, and how it is made."""
     group = parser.add_argument_group("BigQuery")
+    add_table_flags(group, "load what is committed into this table too")
+    group.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="tell what would be made and loaded in BigQuery, and change nothing",
+    )
+
+
+def add_table_flags(group: Any, explained: str) -> None:
+    """``--bigquery_table``, and how it is made when it is missing."""
     group.add_argument(
         "--bigquery_table",
         metavar="PROJECT:DATASET.TABLE",
-        help="load what is committed into this table too; dataset, table, <table>_rechazadas and "
-        "views are made when missing",
+        help=f"{explained}; dataset, table, <table>_rechazadas and views are made when missing",
     )
     group.add_argument(
         "--bigquery_location",
@@ -158,11 +172,6 @@ def add_warehouse_flags(parser: argparse.ArgumentParser) -> None:
         "--kms_key",
         metavar="KEY",
         help="Cloud KMS key that encrypts what is made: projects/…/cryptoKeys/…",
-    )
-    group.add_argument(
-        "--dry_run",
-        action="store_true",
-        help="tell what would be made and loaded in BigQuery, and change nothing",
     )
 
 
@@ -187,19 +196,24 @@ def add_sales_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="rows generated in one shard, the unit of retry (default: 1,000,000)",
     )
+    add_rules_flags(
+        group, "ten for generated sales, any for files", "six for generated sales, any for files"
+    )
+
+
+def add_rules_flags(group: Any, categories: str, regions: str) -> None:
+    """What is accepted: ``--categories``, ``--regions`` and ``--config``; with their defaults."""
     group.add_argument(
         "--categories",
         type=text_list("--categories"),
         metavar="A,B",
-        help=f"accepted categories, {_TEXT_LIST_HELP} (default: ten for generated sales, any "
-        "for files)",
+        help=f"accepted categories, {_TEXT_LIST_HELP} (default: {categories})",
     )
     group.add_argument(
         "--regions",
         type=text_list("--regions"),
         metavar="A,B",
-        help=f"accepted regions, {_TEXT_LIST_HELP} (default: six for generated sales, any for "
-        "files)",
+        help=f"accepted regions, {_TEXT_LIST_HELP} (default: {regions})",
     )
     group.add_argument(
         "--config",

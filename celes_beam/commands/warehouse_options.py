@@ -16,7 +16,7 @@ def destination(flags: argparse.Namespace) -> Destination | None:
     """The table that ``--bigquery_table`` names, or None. Raises ``ConfigError``."""
     if flags.bigquery_table is None:
         for name in ("bigquery_location", "kms_key", "dry_run"):
-            if getattr(flags, name):
+            if getattr(flags, name, None):
                 raise ConfigError(f"--{name} is for BigQuery: give --bigquery_table too")
         return None
     if flags.kms_key is not None and not _KMS_KEY.fullmatch(flags.kms_key):

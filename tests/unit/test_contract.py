@@ -76,6 +76,8 @@ def test_the_reasons_are_a_closed_set() -> None:
         "out_of_range",
         "inexact",
         "unknown",
+        "transform_failed",
+        "refused",
     ]
 
 
