@@ -6,6 +6,7 @@
     │   ├── InputError        an input is missing, unreadable or not what it says it is
     │   │   ├── ColumnError   an input lacks a column of the contract
     │   │   └── InputChangedError  an input is not what it was when it was listed
+    │   ├── TransformError    the user's own function raised, or returned no batch of its rows
     │   ├── LakeExistsError   the output already holds a lake, or something else
     │   └── MissingProgramError  this machine lacks a program or package
     ├── TooManyRejectedError  exit code 3: nothing was committed
@@ -48,6 +49,10 @@ class ColumnError(InputError):
 
 class InputChangedError(InputError):
     """An input is not what it was when it was listed: changed, gone, or closed to us."""
+
+
+class TransformError(UsageError):
+    """The user's own function raised, or returned what is no batch of the rows it was given."""
 
 
 class LakeExistsError(UsageError):
