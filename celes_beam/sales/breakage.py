@@ -1,29 +1,30 @@
 """Broken rows, planted on purpose, so that validation can be proven.
 
 Whether row i is broken, and how, is a pure function of the seed and i, as its values are. A broken
-row has one thing wrong and, in CSV, stays one line and leaves its neighbours alone.
+row has one thing wrong and, in CSV and JSON, stays one line and leaves its neighbours alone.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from celes_beam.contract import AMOUNT, CATEGORY, COLUMN_NAMES, DATE, ID, REASONS, REGION, Reason
-from celes_beam.errors import ConfigError
+from celes_beam.sales.chance import Indexes, choose_rows, one_of
 from celes_beam.sales.encode_csv import Columns, csv_lines, date_texts, quoted, text_of
+from celes_beam.sales.encode_json import encode_json, json_values
 
-Indexes = npt.NDArray[np.int64]
 Kinds = npt.NDArray[np.uint8]
 
 _STREAM = 1
 """Tells the stream that breaks rows from the one that makes them, which has the plain seed."""
-_SLICE_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ TYPED_KINDS: tuple[Breakage, ...] = tuple(k for k in KINDS if k.column is not No
 _NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 _TEXTS = pa.array([kind.text for kind in KINDS], pa.string())
 _RAWS = pa.array([kind.raw for kind in KINDS], pa.binary())
+_JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 
 
 def plan_breakage(
@@ -87,21 +89,9 @@ def plan_breakage(
     rows as ascending indexes from 0 (row ``first_row``), and for each its place in ``KINDS``.
     Raises ``ConfigError`` for a rate outside 0 to 1.
     """
-    if not 0 <= rate <= 1:
-        raise ConfigError(f"error_rate={rate}: expected a share from 0 to 1, such as 0.01")
-    indexes, numbers = [np.empty(0, np.int64)], [np.empty(0, np.uint8)]
-    if rate > 0:
-        limit = np.uint64(rate * 2**32)
-        choices = np.array([_NUMBERS[kind] for kind in kinds], np.uint8)
-        sequence = np.random.SeedSequence(seed, spawn_key=(_STREAM,))
-        stream = np.random.PCG64DXSM(sequence).advance(first_row)
-        for start in range(0, rows, _SLICE_ROWS):
-            words = stream.random_raw(min(_SLICE_ROWS, rows - start))
-            broken = np.flatnonzero((words & np.uint64(0xFFFF_FFFF)) < limit)
-            choice = (words[broken] >> np.uint64(32)) * np.uint64(len(choices)) >> np.uint64(32)
-            indexes.append(broken + start)
-            numbers.append(choices[choice])
-    return np.concatenate(indexes), np.concatenate(numbers)
+    choices = np.array([_NUMBERS[kind] for kind in kinds], np.uint8)
+    indexes, draws = choose_rows(seed, _STREAM, first_row, rows, rate, name="error_rate")
+    return indexes, choices[one_of(draws, len(choices))]
 
 
 def count_by_reason(kinds: Kinds) -> dict[Reason, int]:
@@ -138,6 +128,41 @@ def break_texts(columns: Columns, indexes: Indexes, kinds: Kinds) -> dict[str, p
         here = np.array([kind.column == name for kind in KINDS])[kinds]
         texts[name] = _replaced(texts[name], indexes[here], _TEXTS.take(pa.array(kinds[here])))
     return texts
+
+
+def break_json(columns: Columns, indexes: Indexes, kinds: Kinds) -> list[bytes]:
+    """Write rows as ``encode_json`` does, with the planned ones broken.
+
+    A value that is missing has no key, and a wrong number is a number where JSON has such ones. Of
+    the malformed kinds, too many fields are a value without a key, too few an object that is cut
+    off, and what is not UTF-8 stays so.
+    """
+    objects = encode_json(columns)
+    if not len(indexes):
+        return objects
+    values = json_values({name: columns[name].take(pa.array(indexes)) for name in COLUMN_NAMES})
+    rows = zip(*(texts.cast(pa.binary()).to_pylist() for texts in values.values()), strict=True)
+    for index, number, row in zip(indexes.tolist(), kinds.tolist(), rows, strict=True):
+        objects[index] = _broken_object(KINDS[number], dict(zip(COLUMN_NAMES, row, strict=True)))
+    return objects
+
+
+def _broken_object(kind: Breakage, values: dict[str, bytes]) -> bytes:
+    if kind.column is None:
+        values[kind.field] = b"" if kind.raw is None else _malformed_json(kind.raw)
+    elif kind.text is None:
+        del values[kind.field]
+    elif kind.column in (ID, AMOUNT) and _JSON_NUMBER.fullmatch(kind.text):
+        values[kind.field] = kind.text.encode()
+    else:
+        values[kind.field] = msgspec.json.encode(kind.text)
+    text = b",".join(b'"%b":%b' % (name.encode(), value) for name, value in values.items())
+    is_cut_off = kind.column is None and kind.raw is None
+    return b"{" + text + (b"" if is_cut_off else b"}")
+
+
+def _malformed_json(raw: bytes) -> bytes:
+    return b",".join(b'"%b"' % part for part in raw.split(b","))
 
 
 def _texts(columns: Mapping[str, pa.Array]) -> list[tuple[str, pa.StringArray]]:

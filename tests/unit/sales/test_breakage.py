@@ -146,7 +146,7 @@ def test_a_rate_that_is_no_share_is_refused(rate: float) -> None:
 def test_counts_are_by_reason_and_leave_out_the_absent() -> None:
     counts = count_by_reason(EVERY_KIND)
     assert counts == Counter(kind.reason for kind in KINDS)
-    assert list(counts) == list(Reason)
+    assert list(counts) == [reason for reason in Reason if reason in counts]
     missing = np.array([i for i, k in enumerate(KINDS) if k.reason is Reason.MISSING], np.uint8)
     assert count_by_reason(np.repeat(missing, 3)) == {Reason.MISSING: 3 * len(missing)}
     assert count_by_reason(np.empty(0, np.uint8)) == {}
