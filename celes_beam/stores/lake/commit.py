@@ -61,6 +61,7 @@ from celes_beam.stores.lake.storage import Storage
 COMMITS = LAKE_MARK
 STAGING = "_staging"
 REJECTED = "_rejected"
+REPLAYED = "_replayed"
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CLAIM = re.compile(r"(epoch|inputs)-(\d+)\.claim")
@@ -210,8 +211,7 @@ def publish(storage: Storage, manifest: Manifest) -> None:
 
     Raises ``IntegrityError`` when a staged file is gone and no one has moved it.
     """
-    moves = {f"{manifest.staging}/{f.staged}": f.path for f in manifest.files}
-    moves |= {f"{manifest.staging}/{f.staged}": f.path for f in manifest.rejected_files}
+    moves = {f"{manifest.staging}/{f.staged}": f.path for f in manifest.all_files}
     mark = mark_name(manifest.run_id)
 
     def move(names: tuple[str, str]) -> bool:

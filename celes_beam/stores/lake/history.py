@@ -39,6 +39,8 @@ class Step:
             return f"{len(run.retired)} files merged"
         if run.generated is not None:
             return f"generated, seed {run.generated.seed}"
+        if run.replayed is not None:
+            return f"{run.replayed.rows:,} rejected rows of {run.replayed.source} replayed"
         if not run.inputs:
             return "no input"
         more = f" and {len(run.inputs) - 1} more" if len(run.inputs) > 1 else ""

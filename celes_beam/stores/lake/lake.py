@@ -21,6 +21,7 @@ from celes_beam.errors import (
 from celes_beam.stores.lake.commit import (
     COMMITS,
     REJECTED,
+    REPLAYED,
     STAGING,
     CommitLog,
     Commits,
@@ -34,10 +35,12 @@ from celes_beam.stores.lake.manifest import (
     DataFile,
     Manifest,
     RejectedFile,
+    ReplayedFile,
     Superseded,
     count_problems,
     retired_paths,
 )
+from celes_beam.stores.lake.replayed import check_not_replayed
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import Storage, open_storage
 from celes_beam.stores.lake.stored import StoredFile
@@ -287,7 +290,7 @@ class Lake:
         staged = {f.name: f for f in self.storage.list(draft.staging)}
         made = _paths_made(self._log.load().manifests)
         problems = []
-        for file in _files(draft):
+        for file in draft.all_files:
             found = staged.get(f"{draft.staging}/{file.staged}")
             if found is None:
                 problems.append(f"{draft.staging}/{file.staged} was staged, and is gone")
@@ -303,10 +306,7 @@ class Lake:
                 )
             if file.path in made:
                 problems.append(f"{file.path} was used by an earlier commit")
-            in_rejected = file.path.startswith(f"{REJECTED}/{draft.run_id}/")
-            if in_rejected != isinstance(file, RejectedFile) or not (
-                in_rejected or _visible(file.path)
-            ):
+            if not _is_in_place(draft.run_id, file):
                 problems.append(f"{file.path} is not where readers look for it")
         return problems
 
@@ -314,6 +314,7 @@ class Lake:
         # Not published first: a claim is held for a moment only. Nor are our own inputs read by
         # another run: who decided this one is told when we try to.
         others = [m for m in self._log.load().manifests if m.run_id != draft.run_id]
+        check_not_replayed(self.storage, draft, others)
         left = {i.path for i in _unread(draft.inputs, _ledger(others))}
         again = [i.path for i in draft.inputs if i.path not in left]
         if again:
@@ -343,14 +344,14 @@ class Lake:
             raise IntegrityError(
                 f"run {draft.run_id}: {'; '.join(problems)}; nothing was committed"
             )
-        self.storage.sync(f"{draft.staging}/{f.staged}" for f in _files(draft))
+        self.storage.sync(f"{draft.staging}/{f.staged}" for f in draft.all_files)
         retires = draft.kind in ("create", "overwrite")
         checks_inputs = draft.kind == "append" and not reprocess
         if retires:
             # Asked again below, when it is certain; most who have to give up need no claim for it.
             self._check_replaces(draft, self.snapshot())
         epoch = self._log.claim(draft.run_id, "epoch") if retires else 0
-        if checks_inputs and draft.inputs:
+        if checks_inputs and (draft.inputs or draft.replayed):
             self._log.claim(draft.run_id, "inputs", lambda: self._check_unread(draft))
         elif retires and draft.inputs:
             self._log.claim(draft.run_id, "inputs")
@@ -445,8 +446,11 @@ def _check_partitions(snapshot: Snapshot, asked: tuple[str, ...]) -> None:
             )
 
 
-def _files(manifest: Manifest) -> tuple[DataFile | RejectedFile, ...]:
-    return (*manifest.files, *manifest.rejected_files)
+def _is_in_place(run_id: str, file: DataFile | RejectedFile | ReplayedFile) -> bool:
+    for kind, folder in ((RejectedFile, REJECTED), (ReplayedFile, REPLAYED)):
+        if isinstance(file, kind):
+            return file.path.startswith(f"{folder}/{run_id}/")
+    return _visible(file.path)
 
 
 def _visible(name: str) -> bool:

@@ -59,6 +59,35 @@ class RejectedFile(msgspec.Struct, frozen=True, kw_only=True):
     crc32c: str
 
 
+class ReplayedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One Parquet file of the identities of replayed rows, published under ``_replayed``."""
+
+    path: str
+    staged: str
+    rows: int
+    bytes: int
+    crc32c: str
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replay took up again: rejected rows of ``source``, each counted as a row read.
+
+    ``files`` list their identities, by which no later replay takes one of them again. ``by_reason``
+    counts them by the first reason they were rejected for. ``rules`` is a fingerprint of what they
+    were judged by this time.
+    """
+
+    source: str
+    files: tuple[ReplayedFile, ...]
+    by_reason: dict[str, int]
+    rules: str
+
+    @property
+    def rows(self) -> int:
+        """All rows that were taken up."""
+        return sum(f.rows for f in self.files)
+
+
 class InputRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An input file that a run read; path, size and version identify its content.
 
@@ -136,6 +165,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", 
     partition_by: tuple[str, ...] = ()
     inputs: tuple[InputRecord, ...] = ()
     generated: Generated | None = None
+    replayed: Replayed | None = None
     files: tuple[DataFile, ...] = ()
     rejected_files: tuple[RejectedFile, ...] = ()
     rows_read: int = 0
@@ -158,6 +188,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", 
     def bytes(self) -> int:
         """Bytes of the files this commit adds."""
         return sum(f.bytes for f in self.files)
+
+    @property
+    def all_files(self) -> tuple[DataFile | RejectedFile | ReplayedFile, ...]:
+        """The files of accepted rows, of rejected ones, and of what was replayed."""
+        replayed = () if self.replayed is None else self.replayed.files
+        return (*self.files, *self.rejected_files, *replayed)
 
     @property
     def rows(self) -> int:
@@ -219,6 +255,14 @@ def count_problems(manifest: Manifest) -> list[str]:
         ),
         "the sum of amounts, and that of the files": (Decimal(manifest.total), files),
     }
+    if manifest.replayed is not None:
+        pairs |= {
+            "rows read, and those replayed": (manifest.rows_read, manifest.replayed.rows),
+            "rows replayed, and their reasons": (
+                manifest.replayed.rows,
+                sum(manifest.replayed.by_reason.values()),
+            ),
+        }
     return [
         f"{what}, do not agree: {one} and {other}"
         for what, (one, other) in pairs.items()

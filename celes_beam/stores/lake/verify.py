@@ -18,8 +18,15 @@ from celes_beam.errors import IntegrityError, StorageError
 from celes_beam.sales.partition import DAY, MONTH, YEAR, parse_hive_path
 from celes_beam.stores.lake.commit import STAGING
 from celes_beam.stores.lake.lake import Lake
-from celes_beam.stores.lake.manifest import DataFile, RejectedFile, count_problems, retired_paths
+from celes_beam.stores.lake.manifest import (
+    DataFile,
+    RejectedFile,
+    ReplayedFile,
+    count_problems,
+    retired_paths,
+)
 from celes_beam.stores.lake.measure import check_bytes, content, open_parquet
+from celes_beam.stores.lake.replayed import LIST_SCHEMA
 from celes_beam.stores.lake.storage import Storage
 
 _MOST_STRANGERS = 20
@@ -42,12 +49,13 @@ def verify(lake: Lake) -> Verification:
     """Check that the lake holds what its commits say, and nothing else that readers would see.
 
     Of each live file: that it is there, its bytes, checksum, schema, rows, sum of amounts, dates,
-    and partition. Of each file of rejected rows: bytes, checksum, schema, rows. Of each commit:
-    that rows read = accepted + rejected. Commits that were cut short are finished first.
+    and partition. Of each file of rejected rows, and of the list of replayed ones: bytes, checksum,
+    schema, rows. Of each commit: that rows read = accepted + rejected. Commits that were cut short are finished first.
     """
     snapshot = lake.snapshot()
     partition_by = {f.path: m.partition_by for m in snapshot.runs for f in m.files}
     rejected = [f for m in snapshot.runs for f in m.rejected_files]
+    replayed = [f for m in snapshot.runs if m.replayed for f in m.replayed.files]
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
         check = partial(_data_problems, lake.storage)
         columns = [partition_by[f.path] for f in snapshot.files]
@@ -62,6 +70,8 @@ def verify(lake: Lake) -> Verification:
         for problem in lines
     ]
     problems += [p for lines in of_rejected for p in lines]
+    for file in replayed:
+        problems += _file_problems(lake.storage, file, LIST_SCHEMA)
     problems += [f"commit {m.run_id}: {p}" for m in snapshot.runs for p in count_problems(m)]
     problems += [
         f"commit {m.run_id} retires {path}, but the commit that added it is gone"
@@ -70,7 +80,7 @@ def verify(lake: Lake) -> Verification:
         if path not in partition_by
     ]
     added = Counter(f.path for m in snapshot.runs for f in m.files)
-    added.update(f.path for f in rejected)
+    added.update(f.path for f in (*rejected, *replayed))
     problems += [f"{path} is in {n} commits" for path, n in added.items() if n > 1]
     problems += _stray_problems(lake)
     return Verification(
@@ -94,7 +104,9 @@ def _rejected_problems(storage: Storage, file: RejectedFile) -> list[str]:
     return _file_problems(storage, file, REJECTED_SCHEMA)
 
 
-def _file_problems(storage: Storage, file: DataFile | RejectedFile, schema: pa.Schema) -> list[str]:
+def _file_problems(
+    storage: Storage, file: DataFile | RejectedFile | ReplayedFile, schema: pa.Schema
+) -> list[str]:
     """What is wrong with a file as a file; when nothing is, its content can be looked at."""
     if not storage.exists(file.path):
         return [f"{file.path}: the file is gone"]
