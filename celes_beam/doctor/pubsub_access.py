@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from celes_beam.doctor.account import unanswered
 from celes_beam.doctor.bucket_access import permissions_check, refused
 from celes_beam.doctor.check import REQUEST_SECONDS, Check, State
-from celes_beam.errors import ConfigError, StorageError, UsageError
+from celes_beam.errors import StorageError, UsageError
 from celes_beam.stores.cloud.clients import (
     publisher_client,
     pubsub_is_emulated,
     subscriber_client,
 )
 from celes_beam.stores.cloud.failures import cloud_errors
-
-_ID = r"[A-Za-z][\w.~+%-]{2,254}"
-_PROJECT = r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{3,61}[a-z0-9]"
-_DELETED = "_deleted-topic_"
+from celes_beam.stores.messages.paths import DELETED_TOPIC, check_path
 
 
 def check_topic(topic: str) -> Iterator[Check]:
@@ -27,7 +23,7 @@ def check_topic(topic: str) -> Iterator[Check]:
 
     Raises ``ConfigError`` for another form than ``projects/P/topics/T``.
     """
-    _check_form(topic, "topic")
+    check_path(topic, "topic")
     name = f"topic {topic}"
     with _opened(publisher_client, topic) as client:
         seen, found = yield from _look(name, client.get_topic, "topic", topic)
@@ -44,7 +40,7 @@ def check_subscription(subscription: str, topic: str | None) -> Iterator[Check]:
 
     Raises ``ConfigError`` for another form than ``projects/P/subscriptions/S``.
     """
-    _check_form(subscription, "subscription")
+    check_path(subscription, "subscription")
     name = f"subscription {subscription}"
     with _opened(subscriber_client, subscription) as client:
         seen, found = yield from _look(name, client.get_subscription, "subscription", subscription)
@@ -58,7 +54,7 @@ def check_subscription(subscription: str, topic: str | None) -> Iterator[Check]:
 
 
 def _belongs(name: str, subscription: str, found: str, topic: str | None) -> Check:
-    if found == _DELETED:
+    if found == DELETED_TOPIC:
         remedy = f"gcloud pubsub subscriptions delete {subscription}, and make it again"
         return Check(name, State.FAILED, "it is there, but its topic was deleted", remedy)
     if topic and found != topic:
@@ -114,11 +110,3 @@ def _permitted(client: Any, name: str, path: str, asked: tuple[str, ...], role: 
             said = "not checked here: the local Pub/Sub has no permissions"
             return Check(f"{name}: permissions", State.NOT_CHECKED, said)
     return permissions_check(f"{name}: permissions", asked, answer.permissions, role)
-
-
-def _check_form(path: str, kind: str) -> None:
-    if not re.fullmatch(rf"projects/{_PROJECT}/{kind}s/{_ID}", path):
-        raise ConfigError(
-            f"--{kind} {path}: expected projects/PROJECT/{kind}s/NAME, with a name of 3 to 255 "
-            "letters, digits and -_.~+% that begins with a letter"
-        )
