@@ -1,4 +1,4 @@
-"""Sales as JSON: an object for each row, with the contract's columns as its keys, in their order."""
+"""Sales as JSON: an object for each row, whose keys are the contract's columns in their order."""
 
 from __future__ import annotations
 
