@@ -1,4 +1,4 @@
-"""What tells one rejected row from all others, wherever it is read: 16 bytes of its place and try."""
+"""What tells one rejected row from all others, wherever it is read: 16 bytes."""
 
 from __future__ import annotations
 

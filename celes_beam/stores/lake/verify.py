@@ -50,7 +50,8 @@ def verify(lake: Lake) -> Verification:
 
     Of each live file: that it is there, its bytes, checksum, schema, rows, sum of amounts, dates,
     and partition. Of each file of rejected rows, and of the list of replayed ones: bytes, checksum,
-    schema, rows. Of each commit: that rows read = accepted + rejected. Commits that were cut short are finished first.
+    schema, rows. Of each commit: that rows read = accepted + rejected. Commits that were cut short
+    are finished first.
     """
     snapshot = lake.snapshot()
     partition_by = {f.path: m.partition_by for m in snapshot.runs for f in m.files}
