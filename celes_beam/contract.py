@@ -186,14 +186,20 @@ def fold_header(name: str) -> str:
     return "".join(c for c in decomposed if not unicodedata.combining(c)).strip()
 
 
-def match_headers(found: Sequence[str], mapping: Mapping[str, str] | None = None) -> dict[str, int]:
+def match_headers(
+    found: Sequence[str],
+    mapping: Mapping[str, str] | None = None,
+    *,
+    may_be_missing: bool = False,
+) -> dict[str, int]:
     """Find where each contract column stands among the headers of an input.
 
     ``mapping`` names the header to use for a contract column (``{"id_cliente": "household_id"}``).
     Of several headers that fit one column, the one that is spelled as wanted counts. Returns
     contract column -> index in ``found``. Raises ``ColumnError`` naming what is missing, what is
     there, and the nearest header; also when two headers fit one column as well as each other, or
-    one header is to be two columns.
+    one header is to be two columns. With ``may_be_missing`` only a header that ``mapping`` names
+    has to be there.
     """
     wanted = {name: fold_header((mapping or {}).get(name, name)) for name in COLUMN_NAMES}
     for name, header in wanted.items():
@@ -218,6 +224,8 @@ def match_headers(found: Sequence[str], mapping: Mapping[str, str] | None = None
                 f"keep one, or name the right one with --columns {name}=HEADER"
             )
     missing = [name for name in wanted if name not in places]
+    if may_be_missing:
+        missing = [name for name in missing if name in (mapping or {})]
     if missing:
         raise ColumnError(_missing_columns(missing, wanted, found, folded))
     return places

@@ -16,6 +16,7 @@ from celes_beam.errors import ConfigError
 from celes_beam.sales.decode_csv import CsvDialect
 from celes_beam.sales.partition import parse_partition_by
 from celes_beam.sales.texts import Notation
+from celes_beam.sales.transform import Transform
 from celes_beam.stores.inputs.read import ReadOptions
 from celes_beam.stores.lake.ingest import RejectedLimit
 from celes_beam.stores.lake.parquet_writer import Layout
@@ -84,7 +85,17 @@ def read_options(flags: argparse.Namespace) -> ReadOptions:
             notation=Notation(decimal_point=flags.csv_decimal, date_format=flags.date_format),
         ),
         columns=one_header_each(flags.columns or ()),
+        transform=transform_of(flags),
     )
+
+
+def transform_of(flags: argparse.Namespace) -> Transform | None:
+    """Resolve ``--transform``, and see that it is there before anything runs."""
+    if flags.transform is None:
+        return None
+    transform = Transform(flags.transform)
+    transform.check()
+    return transform
 
 
 def _check_flags_fit(flags: argparse.Namespace) -> None:
@@ -97,6 +108,7 @@ def _check_flags_fit(flags: argparse.Namespace) -> None:
         "csv_decimal": ".",
         "csv_encoding": "utf-8",
         "date_format": None,
+        "transform": None,
         "reprocess": False,
         "bad_files": None,
         "watch": None,

@@ -255,6 +255,17 @@ def add_format_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FORM",
         help="how dates are written, such as dd/mm/yyyy or %%d/%%m/%%Y %%H:%%M (default: ISO 8601)",
     )
+    add_transform(group, "your function that gets each block of rows before it is checked")
+
+
+def add_transform(group: Any, explained: str) -> None:
+    """``--transform``, the user's own function on rows; see ``sales/transform.py``."""
+    group.add_argument(
+        "--transform",
+        metavar="MODULE:FUNCTION",
+        help=f"{explained}, a RecordBatch in and one out, such as hooks:clean for hooks.py here "
+        "(docs/transform.md)",
+    )
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from celes_beam.contract import COLUMN_NAMES, fold_header, match_headers
 from celes_beam.errors import ColumnError, ConfigError, InputError
 from celes_beam.sales.records import split_record
 from celes_beam.sales.texts import PLAIN_NOTATION, Notation
+from celes_beam.sales.transform import unlike_names
 
 SNIFFED_DELIMITERS = ",;\t|"
 UTF8 = "utf-8"
@@ -104,6 +105,8 @@ class CsvHeader:
     """The header of one file: what a decoder of its records must know.
 
     ``places`` has the index of each contract column, in contract order, among ``fields`` fields.
+    For a transform, which is given all fields and may make up for missing columns, ``names`` has a
+    name for each (``name_fields``), and ``places`` is empty.
     """
 
     fields: int
@@ -111,10 +114,13 @@ class CsvHeader:
     delimiter: str = ","
     encoding: str = UTF8
     notation: Notation = field(default=PLAIN_NOTATION)
+    names: tuple[str, ...] = ()
 
     @cached_property
     def column_names(self) -> list[str]:
-        """A name for each field: the contract's where there is one, else its number."""
+        """A name for each field: of ``names``, or the contract's, or a number."""
+        if self.names:
+            return list(self.names)
         names = [str(i) for i in range(self.fields)]
         for name, place in zip(COLUMN_NAMES, self.places, strict=True):
             names[place] = name
@@ -135,12 +141,36 @@ def locate_columns(
     return tuple(places[name] for name in COLUMN_NAMES)
 
 
+def name_fields(
+    names: Sequence[str], mapping: Mapping[str, str] | None, source: str
+) -> tuple[str, ...]:
+    """Name all fields of ``source`` for a transform: the contract's columns as the contract does.
+
+    The others keep their names, and get ``_2``, ``_3`` where one is taken. Raises ``ColumnError``
+    as ``locate_columns`` does, but for a missing column only when ``mapping`` names its header.
+    """
+    try:
+        places = match_headers(names, mapping, may_be_missing=True)
+    except ColumnError as error:
+        raise ColumnError(f"{source}: {error}") from None
+    columns = {place: column for column, place in places.items()}
+    others = [name.strip() for i, name in enumerate(names) if i not in columns]
+    named = iter(unlike_names([*COLUMN_NAMES, *others])[len(COLUMN_NAMES) :])
+    return tuple(columns[i] if i in columns else next(named) for i in range(len(names)))
+
+
 def read_header(
-    line: bytes, dialect: CsvDialect, mapping: Mapping[str, str] | None, source: str
+    line: bytes,
+    dialect: CsvDialect,
+    mapping: Mapping[str, str] | None,
+    source: str,
+    *,
+    every_field: bool = False,
 ) -> CsvHeader:
     """Read a file's first record (UTF-8 when the dialect does not keep bytes) as its header.
 
-    Raises ``InputError`` when it cannot be decoded, ``ColumnError`` when columns are not there.
+    ``every_field`` is for a transform; see ``CsvHeader``. Raises ``InputError`` when it cannot be
+    decoded, ``ColumnError`` when columns are not there.
     """
     encoding = dialect.encoding if dialect.keeps_bytes else UTF8
     try:
@@ -158,6 +188,9 @@ def read_header(
             f"{source}: the quotes of the header {text[:80]!r} do not match: expected "
             f"names such as {delimiter.join(COLUMN_NAMES)}"
         )
+    if every_field:
+        named = name_fields(names, mapping, source)
+        return CsvHeader(len(names), (), delimiter, encoding, dialect.notation, named)
     places = locate_columns(names, mapping, source)
     return CsvHeader(len(names), places, delimiter, encoding, dialect.notation)
 

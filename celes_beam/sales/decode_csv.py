@@ -48,6 +48,9 @@ from celes_beam.sales.records import (
 )
 from celes_beam.sales.rejected import Checked, checked
 from celes_beam.sales.texts import judge_text_column
+from celes_beam.sales.transform import Transform, fields_batch
+from celes_beam.sales.transformed import check_transformed
+from celes_beam.sales.typed_columns import readable
 from celes_beam.sales.validate import accept_typed, judge_texts
 
 _TEXTS = pa.dictionary(pa.int32(), pa.string())
@@ -63,16 +66,21 @@ def decode_csv(
     offset: int,
     rules: Rules,
     records: Records | None = None,
+    transform: Transform | None = None,
 ) -> Checked:
     """Decode and judge a block of whole records.
 
     ``offset`` is the block's place in the file, in bytes. ``records`` spares finding them again
     when the caller has. Blank lines are no rows. A record is malformed as a whole when it has too
     few or too many fields, text after a closing quote, a quote that is never closed, undecodable
-    bytes in a column of the contract, or more than ``contract.MAX_RECORD_BYTES``.
+    bytes in a column of the contract, or more than ``contract.MAX_RECORD_BYTES``. ``transform``
+    gets the others before they are judged, all at once; it needs a header with ``names``.
     """
     if not block.size:
         return nothing_read()
+    if transform is not None:
+        records = records or find_records(block.data, ord(header.delimiter), final=True)
+        return _Texts(block, header, records).judge(source, offset, rules, transform)
     quoted = block.has(b'"')
     if quoted and records is None:
         records = find_records(block.data, ord(header.delimiter), final=True)
@@ -177,7 +185,7 @@ def _parse(
     *,
     quotes: bool = True,
 ) -> pa.Table:
-    """Parse the contract's columns out of whole records; empty fields are null.
+    """Parse the columns that ``types`` names out of whole records; empty fields are null.
 
     Without ``quotes`` in it, text is parsed faster by a parser that knows of none.
     """
@@ -191,7 +199,7 @@ def _parse(
         csv.ParseOptions(delimiter=header.delimiter, quote_char='"' if quotes else False),
         csv.ConvertOptions(
             column_types=types,
-            include_columns=COLUMN_NAMES,
+            include_columns=list(types),
             null_values=[""],
             strings_can_be_null=True,
             # Of dictionaries the texts are checked once each, by the caller.
@@ -225,9 +233,14 @@ class _Texts:
         self.header, self.records = header, _mark_boms(block, records)
         self.delimiter = ord(header.delimiter)
         self.starts, self.stops = text_bounds(self.data, records)
+        names = header.names or COLUMN_NAMES
+        places = range(header.fields) if header.names else header.places
+        self.places = dict(zip(names, places, strict=True))
 
-    def judge(self, source: str, offset: int, rules: Rules) -> Checked:
-        """Judge every record."""
+    def judge(
+        self, source: str, offset: int, rules: Rules, transform: Transform | None = None
+    ) -> Checked:
+        """Judge every record; as ``transform`` makes it, if that is given."""
         lengths = self.stops - self.starts
         row = lengths > 0
         long = self.records.ends - self.starts > MAX_RECORD_BYTES
@@ -243,14 +256,25 @@ class _Texts:
         if bad.any():
             malformed[judged[bad]] = True
             judged = judged[~bad]
-        verdict = judge_texts(texts, rules, self.header.notation)
-        result = checked(
-            verdict,
-            source,
-            self.starts[judged] + offset,
-            lambda indexes: self._raws(judged[indexes]),
-            rules,
-        )
+        positions = self.starts[judged] + offset
+
+        def raws(indexes: Ints) -> pa.Array:
+            return self._raws(judged[indexes])
+
+        if transform is None:
+            verdict = judge_texts(texts, rules, self.header.notation)
+            result = checked(verdict, source, positions, raws, rules)
+        else:
+            others = [(name, text) for name, text in texts.items() if name not in COLUMN_NAMES]
+            result = check_transformed(
+                transform,
+                fields_batch(texts, others, len(judged)),
+                source=source,
+                positions=positions,
+                raws=raws,
+                rules=rules,
+                notation=self.header.notation,
+            )
         lost = np.flatnonzero(row & malformed)
         if not len(lost):
             return result
@@ -274,14 +298,14 @@ class _Texts:
             text = keep_records(self.view, self.records, plain & ~malformed)
         expected = len(rows) - len(wrong)
         if not expected:
-            return {name: pa.array([], pa.binary()) for name in COLUMN_NAMES}
-        types = dict.fromkeys(COLUMN_NAMES, pa.binary())
+            return {name: pa.array([], pa.binary()) for name in self.places}
+        types = dict.fromkeys(self.places, pa.binary())
         table = _parse(_utf8(text, self.header), self.header, types)
         if table.num_rows != expected:
             raise IntegrityError(
                 f"{expected} records were found, but pyarrow made {table.num_rows} rows of them"
             )
-        return {name: table.column(name).combine_chunks() for name in COLUMN_NAMES}
+        return {name: table.column(name).combine_chunks() for name in self.places}
 
     def _add_odd(
         self, columns: dict[str, pa.Array], plain: Ints, odd: Ints, malformed: Mask
@@ -296,26 +320,29 @@ class _Texts:
                 malformed[index] = True
                 continue
             kept.append(index)
-            chosen = [bytes(_utf8(fields[place], self.header)) for place in self.header.places]
+            chosen = [bytes(_utf8(fields[place], self.header)) for place in self.places.values()]
             rows.append([text or None for text in chosen])
         order = pa.array(np.argsort(np.concatenate([plain, np.array(kept, np.int64)])))
         return {
             name: pa.concat_arrays(
                 [columns[name], pa.array([row[i] for row in rows], pa.binary())]
             ).take(order)
-            for i, name in enumerate(COLUMN_NAMES)
+            for i, name in enumerate(self.places)
         }
 
 
 def _decode_columns(columns: dict[str, pa.Array]) -> tuple[dict[str, pa.Array], Mask]:
-    """Decode UTF-8, and say which rows are undecodable; those are left out."""
-    bad = np.zeros(len(columns[ID]), np.bool_)
+    """Decode UTF-8, and say which rows are undecodable in a contract column; those are left out."""
+    bad = np.zeros(len(next(iter(columns.values()))), np.bool_)
     texts = {}
     for name, array in columns.items():
         try:
             texts[name] = array.cast(pa.string())
         except pa.ArrowInvalid:
-            bad |= _undecodable(array)
+            if name in COLUMN_NAMES:
+                bad |= _undecodable(array)
+            else:
+                columns[name] = texts[name] = readable(array, np.arange(len(array)))
     if bad.any():
         good = pa.array(~bad)
         texts = {name: array.filter(good).cast(pa.string()) for name, array in columns.items()}

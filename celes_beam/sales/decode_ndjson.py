@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -17,29 +16,22 @@ import pyarrow.json
 
 from celes_beam.contract import (
     AMOUNT,
-    CATEGORY,
     COLUMN_NAMES,
     DATE,
     ID,
-    MAX_RAW_BYTES,
-    MAX_RECORD_BYTES,
-    REGION,
     SCHEMA,
     Rules,
 )
 from celes_beam.sales.json_lines import (
-    MAX_DEPTH,
     Keys,
     LineDecoder,
-    NoText,
-    Row,
     all_keys,
     are_spelled_otherwise,
     decode_object,
     find_keys,
-    is_too_deep,
 )
-from celes_beam.sales.outcomes import all_accepted, all_malformed, nothing_read, together
+from celes_beam.sales.ndjson_lines import judge_lines, line_of, many_openings
+from celes_beam.sales.outcomes import all_accepted, nothing_read
 from celes_beam.sales.records import (
     RETURN,
     Block,
@@ -49,12 +41,12 @@ from celes_beam.sales.records import (
     has_pair,
     has_small_exponent,
     line_ends,
-    raw_records,
 )
-from celes_beam.sales.rejected import Checked, checked
+from celes_beam.sales.rejected import Checked
 from celes_beam.sales.text_names import is_utf8_text
 from celes_beam.sales.texts import PLAIN_NOTATION, Notation, judge_text_column
-from celes_beam.sales.validate import accept_typed, judge_texts
+from celes_beam.sales.transform import Transform
+from celes_beam.sales.validate import accept_typed
 
 _AMOUNT = COLUMN_NAMES.index(AMOUNT)
 _PIECE_BYTES = 1 << 18
@@ -70,6 +62,7 @@ def decode_ndjson(
     offset: int = 0,
     rules: Rules,
     notation: Notation = PLAIN_NOTATION,
+    transform: Transform | None = None,
 ) -> Checked:
     """Decode and judge lines of which each is a JSON object.
 
@@ -78,20 +71,29 @@ def decode_ndjson(
     ``notation`` is that of values that are strings; numbers are read exactly as they stand. A line
     is malformed when it is no JSON object, not UTF-8, longer than ``contract.MAX_RECORD_BYTES``,
     nested deeper than ``json_lines.MAX_DEPTH``, has an object or a list for a contract column, or
-    two keys for one. Blank lines are no rows.
+    two keys for one. Blank lines are no rows. ``transform`` gets the others before they are judged,
+    all at once.
     """
     block = records if isinstance(records, Block) else Block.of(records)
     if not block.size:
         return nothing_read()
     ends = line_ends(block.data)
-    keys = find_keys(bytes(block.view[: ends[0]]), mapping)
-    accepted = _decode_typed(block, ends, keys, rules, notation)
-    if accepted is not None:
-        return all_accepted(accepted)
+    keys = None
+    if transform is None:
+        keys = find_keys(bytes(block.view[: ends[0]]), mapping)
+        accepted = _decode_typed(block, ends, keys, rules, notation)
+        if accepted is not None:
+            return all_accepted(accepted)
     decoder = LineDecoder(mapping, notation, keys, has_escapes=len(_ascii_escapes(block)) > 0)
-    lines = _decode_lines(block, ends, decoder)
-    return _judge_lines(
-        lines, block, ends, source=source, offset=offset, rules=rules, notation=notation
+    return judge_lines(
+        block,
+        ends,
+        decoder,
+        source=source,
+        offset=offset,
+        rules=rules,
+        notation=notation,
+        transform=transform,
     )
 
 
@@ -111,7 +113,7 @@ def _decode_typed(
         or has_long_line(block.data)
         or (has_pair(block.data, ord("a"), ord("N")) and block.has(b"NaN"))
         or (has_pair(block.data, ord("I"), ord("n")) and block.has(b"Inf"))
-        or _many_openings(block.data, ends, at_least=1)
+        or many_openings(block.data, ends, at_least=1)
         or not is_utf8_text(block.data)
         or _has_small_exponent(block, ends, keys.columns[_AMOUNT])
     ):
@@ -180,20 +182,6 @@ def _type_of(value: bytes) -> pa.DataType | None:
     return pa.float64() if value[:1] in b"-0123456789" else None
 
 
-def _many_openings(data: Bytes, ends: Ints, at_least: int) -> list[int]:
-    """The lines with so many brackets that they may be nested deeper than allowed.
-
-    Each line is known to have ``at_least`` so many, which spares looking closer.
-    """
-    # A bracket and a brace differ in the bit that is or-ed.
-    pieces = (data[at : at + _PIECE_BYTES] for at in range(0, len(data), _PIECE_BYTES))
-    count = sum(np.count_nonzero((piece | 0x20) == ord("{")) for piece in pieces)
-    if count <= at_least * (len(ends) - 1) + MAX_DEPTH:
-        return []
-    of_lines = np.searchsorted(np.flatnonzero((data | 0x20) == ord("{")), ends)
-    return np.flatnonzero(np.diff(of_lines, prepend=0) > MAX_DEPTH).tolist()
-
-
 def _ascii_escapes(block: Block) -> Ints:
     """Where escapes of ASCII characters begin, such as ``\\u0065``; they may hide what is there."""
     if not block.has(b"\\"):
@@ -222,7 +210,7 @@ def _has_small_exponent(block: Block, ends: Ints, key: str) -> bool:
     found = np.concatenate([_small_exponents(block.data), _ascii_escapes(block)])
     for line in np.unique(np.searchsorted(ends, found, side="right")).tolist():
         try:
-            amount = decode_object(_line(block.view, ends, line)).get(key, b"")
+            amount = decode_object(line_of(block.view, ends, line)).get(key, b"")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return True
         if _SMALL_EXPONENT.search(bytes(amount)):
@@ -237,79 +225,3 @@ def _is_one_object_a_line(data: Bytes, ends: Ints) -> bool:
     if returns.any():
         last = np.where(returns, data[np.maximum(ends - 3, 0)], last)
     return bool((data[starts] == ord("{")).all() and (last == ord("}")).all())
-
-
-def _line(view: memoryview, ends: Ints, line: int) -> memoryview:
-    return view[int(ends[line - 1]) if line else 0 : int(ends[line])]
-
-
-@dataclass(frozen=True)
-class _Lines:
-    """The texts of the lines that are rows, which lines those are, and which are malformed."""
-
-    rows: list[Row]
-    judged: list[int]
-    malformed: list[int]
-
-
-def _decode_lines(block: Block, ends: Ints, decoder: LineDecoder) -> _Lines:
-    """Decode each line on its own."""
-    lines = _Lines([], [], [])
-    view = block.view
-    deep = {
-        i
-        for i in _many_openings(block.data, ends, at_least=0)
-        if is_too_deep(bytes(_line(view, ends, i)))
-    }
-    start = 0
-    for i, end in enumerate(ends.tolist()):
-        line = bytes(view[start:end])
-        start = end
-        row = decoder.decode(line) if len(line) <= MAX_RECORD_BYTES and i not in deep else None
-        if row is not None:
-            lines.judged.append(i)
-            lines.rows.append(row)
-        elif line.strip():
-            lines.malformed.append(i)
-    return lines
-
-
-def _judge_lines(
-    lines: _Lines,
-    block: Block,
-    ends: Ints,
-    *,
-    source: str,
-    offset: int,
-    rules: Rules,
-    notation: Notation,
-) -> Checked:
-    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
-
-    def raws(indexes: Ints) -> pa.Array:
-        found = raw_records(block.view, starts[indexes], ends[indexes] - 1, MAX_RAW_BYTES)
-        return pa.array([raw.removesuffix(b"\r") for raw in found], pa.binary())
-
-    columns = list(zip(*lines.rows, strict=True)) if lines.rows else [()] * len(COLUMN_NAMES)
-    texts = {
-        name: pa.array(values, pa.string())
-        for name, values in zip(COLUMN_NAMES, columns, strict=True)
-    }
-    no_texts = {
-        name: np.array([type(value) is NoText for value in values], np.bool_)
-        for name, values in zip(COLUMN_NAMES, columns, strict=True)
-        if name in (CATEGORY, REGION)
-    }
-    judged = np.array(lines.judged, np.int64)
-    result = checked(
-        judge_texts(texts, rules, notation, no_texts=no_texts),
-        source,
-        starts[judged] + offset,
-        lambda rows: raws(judged[rows]),
-        rules,
-    )
-    if not lines.malformed:
-        return result
-    malformed = np.array(lines.malformed, np.int64)
-    whole = all_malformed(source, starts[malformed] + offset, raws(malformed), rules)
-    return together(result, whole)

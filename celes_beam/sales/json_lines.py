@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 
 from celes_beam.contract import (
     AMOUNT,
@@ -23,11 +24,13 @@ from celes_beam.contract import (
     fold_header,
     match_headers,
 )
-from celes_beam.errors import ColumnError
+from celes_beam.errors import ColumnError, TransformError
 from celes_beam.sales.texts import Notation
 
 Row = tuple[str | None, ...]
 """The text of each contract column, in contract order; null where there is none."""
+Others = dict[str, bytes]
+"""The fields of an object that are no columns, as JSON, in their order."""
 
 MAX_DEPTH = 100
 """Objects and lists may stand within one another this deep. JSON readers have limits that depend on
@@ -42,6 +45,8 @@ _NUMBER_STARTS = frozenset("-0123456789")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _ESCAPED = re.compile(r'[\\"\x00-\x1f]')
 _MOST_OTHER_KEYS = 64
+MOST_OTHERS = 256
+"""A transform gets at most this many fields beside the columns."""
 
 
 class NoText(str):
@@ -154,13 +159,24 @@ class LineDecoder:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _NotARowError):
             return None
 
-    def _decode_any(self, line: bytes) -> Row:
+    def decode_all(self, line: bytes) -> tuple[Row, Others] | None:
+        """Decode an object into what ``decode`` gives, and its other fields; ``None`` as there."""
+        others: Others = {}
+        try:
+            line.decode()
+            return self._decode_any(line, others), others
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _NotARowError):
+            return None
+
+    def _decode_any(self, line: bytes, others: Others | None = None) -> Row:
         row: list[str | None] = [None] * len(COLUMN_NAMES)
         marks: dict[int, bytes] = {}
         for key, raw in decode_object(line).items():
             columns = self._columns_of_key.get(key)
             if columns is None:
                 columns = self._find_columns(key)
+            if not columns and others is not None:
+                others[key] = bytes(raw)
             for column in columns:
                 if column in marks:
                     raise _NotARowError
@@ -204,6 +220,39 @@ class LineDecoder:
             text = _without_noise(text)
         # A JSON number has a point, whatever texts are written with.
         return text.replace(".", self._point) if column in (_ID, _AMOUNT) else text
+
+
+def other_fields(rows: Sequence[Others]) -> list[tuple[str, pa.Array]]:
+    """Turn the other fields of some objects into columns of texts, in order of their coming up.
+
+    Strings become texts, null stays null; anything else is JSON, as it stands. Raises
+    ``TransformError`` when there are more than ``MOST_OTHERS``: they would take rows times fields.
+    """
+    columns: dict[str, list[str | None]] = {}
+    for i, others in enumerate(rows):
+        for key, raw in others.items():
+            if key not in columns:
+                if len(columns) == MOST_OTHERS:
+                    raise TransformError(
+                        f"more than {MOST_OTHERS} different fields beside the columns in one block "
+                        f"of rows, such as {key[:80]!r}: expected the same few in every row; give "
+                        "keys that are data as a list of values"
+                    )
+                columns[key] = [None] * len(rows)
+            columns[key][i] = _plain_text(raw)
+    return [(key, pa.array(texts, pa.string())) for key, texts in columns.items()]
+
+
+def _plain_text(raw: bytes) -> str | None:
+    if raw == b"null":
+        return None
+    if raw[:1] == b'"':
+        try:
+            return _decode_string(raw)
+        except msgspec.DecodeError:
+            # Half of a pair of escapes, which is no character.
+            pass
+    return raw.decode()
 
 
 class _NotARowError(ValueError):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from celes_beam.contract import SCHEMA, Rules
+from celes_beam.contract import SCHEMA, Reason, Rules
 from celes_beam.sales.records import Ints
-from celes_beam.sales.rejected import NONE_REJECTED, Checked, malformed_batch
+from celes_beam.sales.rejected import NONE_REJECTED, Checked, malformed_batch, whole_batch
 
 _NO_ACCEPTED = pa.RecordBatch.from_pylist([], schema=SCHEMA)
 
@@ -25,6 +25,19 @@ def all_accepted(rows: pa.RecordBatch) -> Checked:
 def all_malformed(source: str, positions: Ints, raws: pa.Array, rules: Rules) -> Checked:
     """Records that are no rows at all; see ``rejected.malformed_batch``."""
     rejected = malformed_batch(source, positions, raws, rules)
+    return Checked(rejected.num_rows, _NO_ACCEPTED, rejected)
+
+
+def all_rejected(  # noqa: PLR0917 - one for each varying column of the schema
+    source: str,
+    positions: Ints,
+    raws: pa.Array,
+    rules: Rules,
+    reason: Reason,
+    value: str | None = None,
+) -> Checked:
+    """Records that are all rejected as a whole for one reason; see ``rejected.whole_batch``."""
+    rejected = whole_batch(source, positions, raws, rules, reason, value)
     return Checked(rejected.num_rows, _NO_ACCEPTED, rejected)
 
 

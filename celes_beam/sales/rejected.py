@@ -104,12 +104,29 @@ def malformed_batch(
 
     ``positions`` (int64) and ``raws`` (binary) have one item for each record.
     """
+    return whole_batch(source, positions, raws, rules, Reason.MALFORMED, None)
+
+
+def whole_batch(  # noqa: PLR0917 - one for each varying column of the schema
+    source: str,
+    positions: npt.NDArray[np.int64],
+    raws: pa.Array,
+    rules: Rules,
+    reason: Reason,
+    value: str | None,
+) -> pa.RecordBatch:
+    """Make the rejected rows of records that are rejected as a whole, all for one reason.
+
+    ``positions`` (int64) and ``raws`` (binary) have one item for each record. No column is wrong;
+    ``value`` may tell more of the reason.
+    """
     rows = len(positions)
     reasons = pa.ListArray.from_arrays(
-        pa.array(np.arange(rows + 1, dtype=np.int32)), pa.repeat(str(Reason.MALFORMED), rows)
+        pa.array(np.arange(rows + 1, dtype=np.int32)), pa.repeat(str(reason), rows)
     )
-    nothing = pa.nulls(rows, pa.string())
-    return rejected_batch(source, positions, reasons, nothing, nothing, raws, rules)
+    columns = pa.nulls(rows, pa.string())
+    values = pa.repeat(pa.scalar(value, pa.string()), rows)
+    return rejected_batch(source, positions, reasons, columns, values, raws, rules)
 
 
 def _cut(raws: pa.Array) -> pa.Array:

@@ -82,21 +82,32 @@ def judge_texts(
     ``no_texts`` says for some columns in which rows the value, as it stands, is unparseable.
     """
     judged = {c: judge_text_column(c, columns[c], rules, notation) for c in COLUMN_NAMES}
-    for column, mask in (no_texts or {}).items():
-        judged[column].codes[mask] = UNPARSEABLE
+    _mark_no_texts(judged, no_texts)
     return _verdict(columns, judged)
 
 
 def judge_typed(
-    columns: Mapping[str, pa.Array], rules: Rules, notation: Notation = PLAIN_NOTATION
+    columns: Mapping[str, pa.Array],
+    rules: Rules,
+    notation: Notation = PLAIN_NOTATION,
+    no_texts: Mapping[str, npt.NDArray[np.bool_]] | None = None,
 ) -> Verdict:
     """Judge rows of typed values; see ``typed_columns.judge_typed_column`` for what each may be.
 
     ``columns`` maps each contract column to an array of any type, all of one length. ``notation``
-    is that of ids, dates and amounts that are texts nevertheless.
+    is that of ids, dates and amounts that are texts nevertheless; ``no_texts`` says for some
+    columns in which rows the value, as it stands, is unparseable.
     """
     judged = {c: judge_typed_column(c, columns[c], rules, notation) for c in COLUMN_NAMES}
+    _mark_no_texts(judged, no_texts)
     return _verdict(columns, judged)
+
+
+def _mark_no_texts(
+    judged: Mapping[str, JudgedColumn], no_texts: Mapping[str, npt.NDArray[np.bool_]] | None
+) -> None:
+    for column, mask in (no_texts or {}).items():
+        judged[column].codes[mask] = UNPARSEABLE
 
 
 def _accept_column(

@@ -12,7 +12,13 @@ import pyarrow.parquet as pq
 
 from celes_beam.contract import MAX_RECORD_BYTES
 from celes_beam.errors import InputError
-from celes_beam.sales.csv_dialect import CsvDialect, CsvHeader, locate_columns, read_header
+from celes_beam.sales.csv_dialect import (
+    CsvDialect,
+    CsvHeader,
+    locate_columns,
+    name_fields,
+    read_header,
+)
 from celes_beam.sales.record_ends import find_records
 from celes_beam.sales.records import LINE_FEED, Block
 from celes_beam.stores.cloud.clients import GCS_SCHEME
@@ -118,7 +124,8 @@ def _find_header(file: InputFile, kind: Kind, how: ReadOptions) -> tuple[CsvHead
             f"{file.path}: its lines end in CR alone, as on an old Mac; convert it with "
             f"tr '\\r' '\\n' < {file.path} > converted.csv"
         )
-    header = read_header(line, how.dialect, how.mapping, file.path)
+    every_field = how.transform is not None
+    header = read_header(line, how.dialect, how.mapping, file.path, every_field=every_field)
     return header, start + len(line)
 
 
@@ -176,7 +183,8 @@ def _plan_parquet(file: InputFile, how: ReadOptions) -> list[FileRange]:
             raise InputError(
                 f"{file.path}: a damaged or unfinished Parquet file ({error}); get it again"
             ) from error
-    locate_columns(schema.names, how.mapping, file.path)
+    locate = locate_columns if how.transform is None else name_fields
+    locate(schema.names, how.mapping, file.path)
     range_bytes = _range_bytes(file, how)
     ranges: list[FileRange] = []
     start, first_row, rows, weight = 0, 0, 0, 0

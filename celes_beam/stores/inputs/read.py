@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from celes_beam.contract import Rules
 from celes_beam.errors import InputError
-from celes_beam.sales.csv_dialect import CsvDialect, locate_columns
+from celes_beam.sales.csv_dialect import CsvDialect, locate_columns, name_fields
 from celes_beam.sales.decode_csv import decode_csv
 from celes_beam.sales.decode_ndjson import decode_ndjson
 from celes_beam.sales.decode_parquet import decode_columns
@@ -68,6 +68,7 @@ def _decode(item: TextBlock, part: FileRange, how: ReadOptions, rules: Rules) ->
             offset=item.offset,
             rules=rules,
             notation=how.dialect.notation,
+            transform=how.transform,
         )
     return decode_csv(
         item.block,
@@ -76,6 +77,7 @@ def _decode(item: TextBlock, part: FileRange, how: ReadOptions, rules: Rules) ->
         offset=item.offset,
         rules=rules,
         records=item.records,
+        transform=how.transform,
     )
 
 
@@ -95,6 +97,7 @@ def _read_parquet(part: FileRange, how: ReadOptions, rules: Rules) -> Iterator[C
             first_row=row,
             rules=rules,
             notation=how.dialect.notation,
+            transform=how.transform,
         )
         row += batch.num_rows
 
@@ -102,7 +105,10 @@ def _read_parquet(part: FileRange, how: ReadOptions, rules: Rules) -> Iterator[C
 def _parquet_batches(
     part: FileRange, how: ReadOptions
 ) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
-    """Yield batches of the range, and the name of the column to use for each contract column."""
+    """Yield batches of the range, and the name of the column to use for each contract column.
+
+    For a transform, batches of all columns, and how it is to know them.
+    """
     with open_input(part.file) as source:
         try:
             # Pages are read as they are needed, so that a large row group is not held whole.
@@ -115,11 +121,16 @@ def _parquet_batches(
                 coerce_int96_timestamp_unit="us",
             )
             every = file.schema_arrow.names
-            names = [every[i] for i in locate_columns(every, how.mapping, part.file.path)]
+            if how.transform is None:
+                wanted = [every[i] for i in locate_columns(every, how.mapping, part.file.path)]
+                names = wanted
+            else:
+                wanted = None
+                names = list(name_fields(every, how.mapping, part.file.path))
             groups = range(part.start, part.end)
             expected = sum(file.metadata.row_group(group).num_rows for group in groups)
             batches = file.iter_batches(
-                _BATCH_ROWS, row_groups=groups, columns=names, use_threads=False
+                _BATCH_ROWS, row_groups=groups, columns=wanted, use_threads=False
             )
             while (batch := next(batches, None)) is not None:
                 expected -= batch.num_rows

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from celes_beam.contract import COLUMN_NAMES
 from celes_beam.errors import ConfigError
 from celes_beam.sales.csv_dialect import CsvDialect
+from celes_beam.sales.transform import Transform
 
 CSV, NDJSON, PARQUET = "csv", "ndjson", "parquet"
 FORMATS = ("auto", CSV, NDJSON, PARQUET)
@@ -22,7 +23,8 @@ class ReadOptions:
     ``format`` is one of ``FORMATS``; ``auto`` goes by each file's name and first bytes. ``columns``
     maps contract columns to the headers to use for them; it may be given as a mapping. A file is
     split into ranges of about ``range_bytes`` (an object in a bucket: ``gcs_range_bytes``) where
-    that can be done, and read ``chunk_bytes`` at a time, which bounds memory. Raises
+    that can be done, and read ``chunk_bytes`` at a time, which bounds memory. ``transform`` gets
+    the rows before they are judged, and may make up for columns that are not there. Raises
     ``ConfigError`` for other values.
     """
 
@@ -34,6 +36,7 @@ class ReadOptions:
     gcs_range_bytes: int = 32 * MIB
     # A range goes on to the end of its last line, and is best read in one go.
     chunk_bytes: int = 4 * MIB + (1 << 16)
+    transform: Transform | None = None
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:

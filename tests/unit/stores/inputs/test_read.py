@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from celes_beam.contract import COLUMN_NAMES, MAX_RAW_BYTES, MAX_RECORD_BYTES, Reason
 from celes_beam.errors import InputError
-from celes_beam.sales import decode_csv, decode_ndjson, record_ends, records
+from celes_beam.sales import decode_csv, ndjson_lines, record_ends, records
 from celes_beam.sales.csv_dialect import CsvDialect
 from celes_beam.sales.rejected import Checked
 from celes_beam.sales.texts import Notation
@@ -89,7 +89,7 @@ messy_texts = st.tuples(
 @pytest.fixture(params=[MAX_RECORD_BYTES, 60])
 def record_limit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Records may be as long as ever, or so short that many are too long."""
-    for module in (records, record_ends, decode_csv, decode_ndjson, text_blocks, ranges):
+    for module in (records, record_ends, decode_csv, ndjson_lines, text_blocks, ranges):
         # A header must not be too long.
         limit = request.param if module is not ranges else MAX_RECORD_BYTES
         monkeypatch.setattr(module, "MAX_RECORD_BYTES", limit)
