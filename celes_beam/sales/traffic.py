@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from celes_beam.config import Config
+from celes_beam.config import Config, load_config
 from celes_beam.contract import CATEGORY, REGION, SCHEMA, Reason
 from celes_beam.errors import ConfigError
 from celes_beam.sales.breakage import KINDS, break_json, count_by_reason, plan_breakage
@@ -189,7 +189,7 @@ def what_was_published(
     ``config`` is that of the traffic but for its seed. Without ``knows_names``, that of whoever
     receives the rows accepts any category and region.
     """
-    config = (config or Config()).model_copy(update={"seed": seed})
+    config = (config or load_config()).model_copy(update={"seed": seed})
     batch = Generator(config).batch(first_row, rows)
     indexes, kinds = plan_breakage(seed, first_row, rows, error_rate)
     if not knows_names:
