@@ -44,7 +44,7 @@ class Transform:
     def __post_init__(self) -> None:
         module, _, function = self.reference.partition(":")
         names = [*module.split("."), *function.split(".")]
-        if not all(name.isidentifier() for name in names):
+        if not all(name.isidentifier() for name in names) or module.endswith(".py"):
             raise ConfigError(
                 f"{self} is not MODULE:FUNCTION, such as hooks:clean for the function clean of "
                 "hooks.py in the current folder"
@@ -218,8 +218,8 @@ def _type_name(value: object) -> str:
 
 
 def _nearest(name: str, there: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(set(there)), n=3)
-    return f": perhaps {' or '.join(near)}" if near else ""
+    near = difflib.get_close_matches(name, sorted(set(there)), n=1)
+    return f": perhaps {near[0]}" if near else ""
 
 
 def _modules_in(package: str) -> Iterator[str]:

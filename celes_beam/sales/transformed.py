@@ -16,7 +16,7 @@ from celes_beam.sales.records import Ints
 from celes_beam.sales.rejected import Checked, checked
 from celes_beam.sales.texts import PLAIN_NOTATION, Notation
 from celes_beam.sales.transform import Transform
-from celes_beam.sales.validate import judge_typed
+from celes_beam.sales.validate import Verdict, judge_typed
 
 
 def check_transformed(
@@ -39,17 +39,35 @@ def check_transformed(
     if not batch.num_rows:
         return nothing_read()
     try:
-        made = transform.apply(batch)
+        verdict = _judge(transform, batch, rules, notation, no_texts or {})
     except TransformError as error:
         return all_failed(error, source, positions, raws, rules)
-    columns = {name: made.column(name) for name in COLUMN_NAMES}
-    untouched = {
-        name: mask & _alike(columns[name], batch.column(name))
-        for name, mask in (no_texts or {}).items()
-        if mask.any()
-    }
-    verdict = judge_typed(columns, rules, notation, untouched)
     return checked(verdict, source, positions, raws, rules)
+
+
+def _judge(
+    transform: Transform,
+    batch: pa.RecordBatch,
+    rules: Rules,
+    notation: Notation,
+    no_texts: Mapping[str, npt.NDArray[np.bool_]],
+) -> Verdict:
+    made = transform.apply(batch)
+    columns = {name: made.column(name) for name in COLUMN_NAMES}
+    try:
+        untouched = {
+            name: mask & _alike(columns[name], batch.column(name))
+            for name, mask in no_texts.items()
+            if mask.any()
+        }
+        return judge_typed(columns, rules, notation, untouched)
+    except pa.ArrowException as error:
+        # Files have no such types, such as run ends of a dictionary.
+        kinds = ", ".join(f"{name} {array.type}" for name, array in columns.items())
+        raise TransformError(
+            f"{transform} returned columns of types that cannot be read ({kinds}): expected texts, "
+            "numbers and dates"
+        ) from error
 
 
 def all_failed(
