@@ -1,4 +1,4 @@
-"""Rejected rows judged once more: by the same rules rejected for the same reasons, by others not."""
+"""Rejected rows judged once more: the same rules reject them again, wider ones accept them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_what_wider_rules_accept_is_accepted(lines: list[str]) -> None:
 JSON_VALUES = st.sampled_from([1, -1, 1.5, 0.001, "2024-05-03", "Norte", "Sur", "", None, True, []])
 
 
-@given(st.lists(st.fixed_dictionaries({c: JSON_VALUES for c in COLUMN_NAMES}), max_size=8))
+@given(st.lists(st.fixed_dictionaries(dict.fromkeys(COLUMN_NAMES, JSON_VALUES)), max_size=8))
 def test_json_is_rejected_again_for_the_same_reasons(rows: list[dict[str, Any]]) -> None:
     lines = [json.dumps(row) for row in rows] + ["{broken", '{"id_cliente": 1, "id_cliente": 2}']
     text = "\n".join(lines).encode()
