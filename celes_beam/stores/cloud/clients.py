@@ -1,7 +1,8 @@
 """Clients of Cloud Storage, BigQuery and Pub/Sub, for Google or for the local stand-ins.
 
 A stand-in is named by the variable that Google's own libraries know: STORAGE_EMULATOR_HOST,
-BIGQUERY_EMULATOR_HOST, PUBSUB_EMULATOR_HOST. It takes no credentials, so none are looked for.
+BIGQUERY_EMULATOR_HOST, PUBSUB_EMULATOR_HOST; that of BigQuery's Storage APIs, for which they know
+none, by BIGQUERY_GRPC_EMULATOR_HOST. It takes no credentials, so none are looked for.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from celes_beam.errors import UsageError
+
 GCS_SCHEME = "gs://"
 STORAGE_EMULATOR = "STORAGE_EMULATOR_HOST"
 BIGQUERY_EMULATOR = "BIGQUERY_EMULATOR_HOST"
+BIGQUERY_GRPC_EMULATOR = "BIGQUERY_GRPC_EMULATOR_HOST"
 PUBSUB_EMULATOR = "PUBSUB_EMULATOR_HOST"
 LOCAL_PROJECT = "celes-dev"
 """The project of local stand-ins, which hold whatever they are asked for."""
@@ -59,6 +63,31 @@ def bigquery_retry() -> Any:
     from google.cloud.bigquery.retry import DEFAULT_RETRY  # noqa: PLC0415
 
     return DEFAULT_RETRY.with_timeout(_RETRY_LIMIT.total_seconds())
+
+
+def write_client() -> Any:
+    """A new ``BigQueryWriteClient`` (Storage Write API), to be closed as a context manager.
+
+    Raises ``UsageError`` where BigQuery is a stand-in that is not said to have this API, for rows
+    must not go to Google then.
+    """
+    # Slow to import, and needed for streaming alone.
+    import grpc  # type: ignore[import-untyped]  # noqa: PLC0415
+    from google.cloud.bigquery_storage_v1 import BigQueryWriteClient  # noqa: PLC0415
+    from google.cloud.bigquery_storage_v1.services.big_query_write.transports import (  # noqa: PLC0415
+        BigQueryWriteGrpcTransport,
+    )
+
+    place = os.environ.get(BIGQUERY_GRPC_EMULATOR)
+    if place:
+        channel = grpc.insecure_channel(place)
+        return BigQueryWriteClient(transport=BigQueryWriteGrpcTransport(channel=channel))
+    if bigquery_is_emulated():
+        raise UsageError(
+            f"{BIGQUERY_EMULATOR} is set and {BIGQUERY_GRPC_EMULATOR} is not: set it to HOST:PORT "
+            "of the stand-in's gRPC server (celes-beam local env tells), or unset both for Google"
+        )
+    return BigQueryWriteClient()
 
 
 def publisher_client() -> Any:
