@@ -11,6 +11,7 @@ from celes_beam.commands.doctor import add_doctor_command
 from celes_beam.commands.flags import FlagParser
 from celes_beam.commands.lake import add_lake_commands
 from celes_beam.commands.local import add_local_commands
+from celes_beam.commands.publish import add_publish_command
 from celes_beam.commands.upload import add_upload_command
 
 PROGRAM = "celes-beam"
@@ -28,6 +29,7 @@ def _run(argv: Sequence[str]) -> int:
     add_doctor_command(groups)
     add_lake_commands(groups)
     add_local_commands(groups)
+    add_publish_command(groups)
     add_upload_command(groups)
     flags = parser.parse_args(argv)
     code: int = flags.run(flags)

@@ -44,15 +44,15 @@ def facts_table() -> Table:
     return facts
 
 
-def check_json_target(path: str | None, outside: str) -> None:
+def check_json_target(path: str | None, outside: str | None = None) -> None:
     """Raise ``ConfigError`` when a summary could not be written to ``path`` once the work is done.
 
-    It may not be in the folder ``outside``, where every file is data.
+    It may not be in the folder ``outside``, if there is one, where every file is data.
     """
     if path is None:
         return
-    target, folder = Path(path).resolve(), Path(outside).resolve()
-    if target == folder or folder in target.parents:
+    target = Path(path).resolve()
+    if outside is not None and Path(outside).resolve() in (target, *target.parents):
         raise ConfigError(
             f"--summary_json {path} is inside {outside}, where every file is data: name a file "
             "elsewhere"
