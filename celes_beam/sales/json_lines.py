@@ -246,13 +246,7 @@ def other_fields(rows: Sequence[Others]) -> list[tuple[str, pa.Array]]:
 def _plain_text(raw: bytes) -> str | None:
     if raw == b"null":
         return None
-    if raw[:1] == b'"':
-        try:
-            return _decode_string(raw)
-        except msgspec.DecodeError:
-            # Half of a pair of escapes, which is no character.
-            pass
-    return raw.decode()
+    return _decode_string(raw) if raw[:1] == b'"' else raw.decode()
 
 
 class _NotARowError(ValueError):

@@ -122,10 +122,8 @@ class Transform:
         for name in path.split("."):
             if not hasattr(found, name):
                 there = [n for n, value in vars(found).items() if callable(value)]
-                raise ConfigError(
-                    f"{self}: {getattr(found, '__file__', None) or found!r} has no {name!r}"
-                    f"{_nearest(name, there)}"
-                )
+                where = getattr(found, "__file__", None) or repr(found)
+                raise ConfigError(f"{self}: {where} has no {name!r}{_nearest(name, there)}")
             found = getattr(found, name)
         if not callable(found):
             raise ConfigError(f"{self} is {_type_name(found)}: expected a function")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from decimal import Decimal
 from types import ModuleType
 from typing import Any
@@ -15,16 +16,24 @@ from celes_beam.sales.decode_csv import decode_csv
 from celes_beam.sales.records import Block
 from celes_beam.sales.rejected import Checked
 from celes_beam.sales.texts import Notation
+from celes_beam.sales.transform import Transform
+from tests import hooks
 from tests.sales import RULES
 from tests.slow_csv import slow_rows
 
 HEADER = ",".join(COLUMN_NAMES).encode()
 PLAIN = CsvHeader(5, (0, 1, 2, 3, 4))
+HOOKED = CsvHeader(5, (), names=COLUMN_NAMES)
 GOOD = b"1,2024-01-31,5.50,Hogar,Norte\n"
 
 
-def decode(data: bytes, header: CsvHeader = PLAIN, offset: int = 0) -> Checked:
-    return decode_csv(Block.of(data), header, source="v.csv", offset=offset, rules=RULES)
+def decode(
+    data: bytes, header: CsvHeader = PLAIN, offset: int = 0, hook: str | None = None
+) -> Checked:
+    transform = None if hook is None else Transform(f"tests.hooks:{hook}")
+    return decode_csv(
+        Block.of(data), header, source="v.csv", offset=offset, rules=RULES, transform=transform
+    )
 
 
 def rejected(result: Checked) -> list[tuple[Any, ...]]:
@@ -104,6 +113,73 @@ def test_agrees_with_reading_and_judging_one_byte_and_row_at_a_time(
     accepted, wrong = expected(data, reference)
     assert rejected(result) == wrong
     assert result.accepted.to_pylist() == accepted
+
+
+@settings(deadline=None, max_examples=200)
+@given(csv_of(wild_rows) | csv_of(rows), st.sampled_from(["same", "sliced"]))
+def test_a_transform_that_changes_nothing_changes_nothing(data: bytes, hook: str) -> None:
+    result = decode(data, HOOKED, 7, hook)
+    plain = decode(data, PLAIN, 7)
+    assert rejected(result) == rejected(plain)
+    assert result.accepted.to_pylist() == plain.accepted.to_pylist()
+
+
+def test_a_transform_gets_all_fields_by_name_and_makes_up_for_missing_ones() -> None:
+    line = b"Tienda;Cliente;fecha_de_transaccion;categoria_de_producto;centimos;\n"
+    mapping = {"id_cliente": "cliente"}
+    header = read_header(line, CsvDialect(), mapping, "v.csv", every_field=True)
+    assert header.names == ("Tienda", "id_cliente", *COLUMN_NAMES[1::2], "centimos", "")
+
+    named = dataclasses.replace(header, names=("tienda", *header.names[1:]))
+    data = b"N-1;7;2024-01-31;Hogar;550;\xff\n" + b"S-1;8;2024-01-31;Hogar;-1;x\nx;y\n"
+    result = decode(data, named, 100, "region_of_shop")
+
+    (row,) = result.accepted.to_pylist()
+    assert (row["id_cliente"], row["cantidad_de_venta"]) == (7, Decimal("5.50"))
+    first, second = data.splitlines()[1:]
+    reasons = ["out_of_range", "missing"]
+    assert rejected(result) == [
+        (129, reasons, "cantidad_de_venta", "-0.01", first),
+        malformed(129 + len(first) + 1, second),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "mapping", "says"),
+    [
+        (b"Id_cliente,ID_CLIENTE", None, "column id_cliente is there 2 times"),
+        (b"x", {"id_cliente": "cliente"}, "no column for id_cliente"),
+    ],
+)
+def test_a_transform_makes_up_for_no_header_that_was_named_or_is_there_twice(
+    header: bytes, mapping: dict[str, str] | None, says: str
+) -> None:
+    with pytest.raises(ColumnError, match=says):
+        read_header(header, CsvDialect(), mapping, "v.csv", every_field=True)
+
+
+def test_headers_that_are_alike_are_told_apart() -> None:
+    line = b"id_cliente,ID_CLIENTE ,x,x"
+    found = read_header(line, CsvDialect(), None, "v.csv", every_field=True).names
+    assert found == ("id_cliente", "ID_CLIENTE", "x", "x_2")
+
+
+def test_a_transform_that_fails_rejects_the_rows_it_was_given_and_no_others() -> None:
+    result = decode(GOOD + b"1,2\n" + GOOD, HOOKED, 0, "fail")
+    why = "--transform tests.hooks:fail raised RuntimeError: no tariff for 2 rows (hooks.py, line "
+    first, second, third = rejected(result)
+    assert result.rows == 3
+    assert first[:3] == (0, ["transform_failed"], None)
+    assert first[3].startswith(why)
+    assert second == malformed(len(GOOD), b"1,2")
+    assert (third[0], third[4]) == (len(GOOD) + 4, GOOD[:-1])
+
+
+def test_a_transform_is_called_once_a_block_and_not_for_nothing() -> None:
+    hooks.calls.clear()
+    for data in (GOOD * 3, b"", b"\n\r\n", b"1,2\n", GOOD + b'"'):
+        decode(data, HOOKED, 0, "count")
+    assert hooks.calls == [3, 1]
 
 
 BOM = b"\xef\xbb\xbf"

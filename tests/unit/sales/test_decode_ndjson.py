@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from celes_beam.contract import COLUMN_NAMES, MAX_RAW_BYTES, MAX_RECORD_BYTES
 from celes_beam.sales.decode_ndjson import decode_ndjson
+from celes_beam.sales.json_lines import MOST_OTHERS, other_fields
 from celes_beam.sales.rejected import Checked
 from celes_beam.sales.texts import PLAIN_NOTATION, Notation
+from celes_beam.sales.transform import Transform
 from tests.sales import RULES
 
 VALUES = {
@@ -34,9 +36,16 @@ def decode(
     mapping: dict[str, str] | None = None,
     notation: Notation = PLAIN_NOTATION,
     offset: int = 0,
+    hook: str | None = None,
 ) -> Checked:
     return decode_ndjson(
-        data, mapping, source="v.ndjson", offset=offset, rules=RULES, notation=notation
+        data,
+        mapping,
+        source="v.ndjson",
+        offset=offset,
+        rules=RULES,
+        notation=notation,
+        transform=None if hook is None else Transform(f"tests.hooks:{hook}"),
     )
 
 
@@ -127,6 +136,72 @@ def test_a_block_comes_out_as_its_lines_one_by_one(data: bytes) -> None:
     assert whole.accepted.to_pylist() == [r for p in parts for r in p.accepted.to_pylist()]
     assert rejected(whole) == [r for p in parts for r in rejected(p)]
     assert whole.rows == sum(part.rows for part in parts)
+
+
+@settings(deadline=None, max_examples=200)
+@given(texts, st.sampled_from(["same", "sliced"]))
+def test_a_transform_that_changes_nothing_changes_nothing(data: bytes, hook: str) -> None:
+    result, plain = decode(data, hook=hook, offset=7), decode(data, offset=7)
+    assert rejected(result) == rejected(plain)
+    assert result.accepted.to_pylist() == plain.accepted.to_pylist()
+
+
+def test_a_transform_gets_other_fields_as_texts_and_makes_up_for_missing_ones() -> None:
+    usual = {"id_cliente": 7, "FECHA_de_transaccion": "2024-01-31", "categoria_de_producto": "x"}
+    north = json.dumps({**usual, "tienda": "N-1", "centimos": 550}).encode()
+    south = json.dumps({"centimos": "-1", "tienda": "S", "n": {"a": [1]}, **usual}).encode()
+
+    result = decode(north + b"\n" + south + b"\n[]\n", hook="region_of_shop", offset=10)
+
+    (row,) = result.accepted.to_pylist()
+    assert (row["cantidad_de_venta"], row["region_de_venta"]) == (Decimal("5.50"), "Norte")
+    after = 10 + len(north) + 1
+    assert rejected(result) == [
+        (after, ["out_of_range", "missing"], "cantidad_de_venta", "-0.01", south),
+        malformed(after + len(south) + 1, b"[]"),
+    ]
+
+
+def test_other_fields_are_texts_or_json() -> None:
+    raws = {
+        "s": b'"\\u00e1"',
+        "n": b"1.50",
+        "b": b"true",
+        "z": b"null",
+        "o": b'{"a": [1]}',
+    }
+    columns = dict(other_fields([raws, {"late": b'""'}]))
+    assert {name: array.to_pylist() for name, array in columns.items()} == {
+        "s": ["\u00e1", None],
+        "n": ["1.50", None],
+        "b": ["true", None],
+        "z": [None, None],
+        "o": ['{"a": [1]}', None],
+        "late": [None, ""],
+    }
+
+
+def test_keys_that_are_data_are_no_columns_of_a_transform() -> None:
+    few = b"".join(line(**{f"k{i}": i}) for i in range(MOST_OTHERS))
+    assert decode(few, hook="same").accepted.num_rows == MOST_OTHERS
+    result = decode(few + line(one_more=1), hook="same")
+    assert result.accepted.num_rows == 0
+    reasons = {(*row[1], row[3].split(",")[0]) for row in rejected(result)}
+    assert reasons == {
+        (
+            "transform_failed",
+            "more than 256 different fields beside the columns in one block of rows",
+        )
+    }
+
+
+def test_a_number_for_a_name_is_still_none_unless_a_transform_changes_it() -> None:
+    wrong = line(region_de_venta=5)
+    assert [row[1:4] for row in rejected(decode(wrong, hook="same"))] == [
+        (["unparseable"], "region_de_venta", "5")
+    ]
+    changed = line(region_de_venta=5, tienda="N-1", centimos=1)
+    assert decode(changed, hook="region_of_shop").accepted.num_rows == 1
 
 
 @pytest.mark.parametrize(

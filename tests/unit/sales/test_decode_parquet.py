@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from celes_beam.contract import COLUMN_NAMES
 from celes_beam.sales.decode_parquet import decode_columns
 from celes_beam.sales.rejected import Checked
 from celes_beam.sales.texts import PLAIN_NOTATION, Notation
+from celes_beam.sales.transform import Transform
 from tests.sales import RULES
 
 
@@ -64,6 +66,47 @@ def test_a_rejected_row_has_its_number_and_its_values_as_json() -> None:
         "categoria_de_producto": "Ropa",
         "region_de_venta": "Sur",
     }
+
+
+def test_a_transform_gets_columns_as_they_are_stored_and_all_others() -> None:
+    rows = batch(tienda=["N-1", "S-1"], centimos=[550, 700], stamp=[datetime(2024, 1, 31)] * 2)
+    rows = rows.drop_columns(["cantidad_de_venta", "region_de_venta"])
+    result = decode_columns(
+        rows,
+        rows.schema.names,
+        source="v.parquet",
+        first_row=100,
+        rules=RULES,
+        transform=Transform("tests.hooks:region_of_shop"),
+    )
+    (row,) = result.accepted.to_pylist()
+    assert (row["cantidad_de_venta"], row["region_de_venta"]) == (Decimal("5.50"), "Norte")
+    (wrong,) = result.rejected.to_pylist()
+    assert (wrong["position"], wrong["column"]) == (101, "region_de_venta")
+    assert json.loads(wrong["raw"]) == {
+        "id_cliente": 2,
+        "fecha_de_transaccion": "2024-01-31",
+        "categoria_de_producto": "Ropa",
+        "tienda": "S-1",
+        "centimos": 700,
+        "stamp": "2024-01-31T00:00:00",
+    }
+
+
+@pytest.mark.parametrize("hook", ["same", "sliced"])
+def test_a_transform_that_changes_nothing_changes_nothing(hook: str) -> None:
+    rows = batch(cantidad_de_venta=[5.5, 0.001])
+    plain = decode(rows)
+    result = decode_columns(
+        rows,
+        COLUMN_NAMES,
+        source="v.parquet",
+        first_row=100,
+        rules=RULES,
+        transform=Transform(f"tests.hooks:{hook}"),
+    )
+    assert result.accepted.equals(plain.accepted)
+    assert result.rejected.equals(plain.rejected)
 
 
 def test_any_value_can_be_written_as_json() -> None:
