@@ -18,7 +18,15 @@ from celes_beam.sales.rejected import NONE_REJECTED, rejected_batch
 from celes_beam.sales.texts import PLAIN_NOTATION, Notation
 from celes_beam.sales.transform import Transform
 
-__all__ = ["CheckedMessages", "Drift", "MessageRules", "Messages", "check_messages"]
+__all__ = [
+    "CheckedMessages",
+    "Drift",
+    "MessageRules",
+    "Messages",
+    "attempt_of",
+    "check_messages",
+    "message_keys",
+]
 
 ATTEMPT = "celes_attempt"
 """Attribute of a dead letter: how often its rows were judged, the first time included."""
@@ -130,7 +138,7 @@ def check_messages(messages: Messages, rules: MessageRules) -> CheckedMessages:
         categories=rules.categories,
         regions=rules.regions,
     )
-    ids = _ids(messages, rules.id_attribute)
+    ids = message_keys(messages, rules.id_attribute)
     parts = []
     for records in read_records(messages.data, _compressed(messages)):
         judged = judge_records(
@@ -169,7 +177,8 @@ def _compressed(messages: Messages) -> set[int]:
     }
 
 
-def _ids(messages: Messages, attribute: str | None) -> list[str]:
+def message_keys(messages: Messages, attribute: str | None) -> list[str]:
+    """What tells each message from all others: the value of an attribute, if it has that, or its id."""
     if attribute is None:
         return messages.ids
     return [
@@ -203,7 +212,7 @@ def _rejected_rows(
     of = records.messages[rejects.records].tolist()
     differing = {
         "source": [f"{source}/{messages.ids[message]}" for message in of],
-        "attempt": [_attempt(messages.attributes[message]) for message in of],
+        "attempt": [attempt_of(messages.attributes[message]) for message in of],
     }
     for name, values in differing.items():
         field = REJECTED_SCHEMA.field(name)
@@ -212,7 +221,7 @@ def _rejected_rows(
     return rows
 
 
-def _attempt(attributes: Mapping[str, str]) -> int:
+def attempt_of(attributes: Mapping[str, str]) -> int:
     """How often a message has been judged once it is now."""
     before = attributes.get(ATTEMPT, "0")
     # Anybody may publish, so it may be any text.
