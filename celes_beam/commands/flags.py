@@ -225,6 +225,12 @@ def add_rules_flags(group: Any, categories: str, regions: str) -> None:
 def add_format_flags(parser: argparse.ArgumentParser) -> None:
     """Flags that say how input files are written."""
     group = parser.add_argument_group("format of input files")
+    add_written_flags(group)
+    add_transform(group, "your function that gets each block of rows before it is checked")
+
+
+def add_written_flags(group: Any) -> None:
+    """How files are written: ``--format``, ``--columns``, ``--date_format`` and those of CSV."""
     group.add_argument(
         "--format",
         choices=("auto", "csv", "ndjson", "parquet"),
@@ -255,7 +261,6 @@ def add_format_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FORM",
         help="how dates are written, such as dd/mm/yyyy or %%d/%%m/%%Y %%H:%%M (default: ISO 8601)",
     )
-    add_transform(group, "your function that gets each block of rows before it is checked")
 
 
 def add_transform(group: Any, explained: str) -> None:
