@@ -31,7 +31,7 @@ hundreds as a rejected row."""
 # At most so much text is looked at in one, whatever the messages decompress to.
 _PIECE_BYTES = 1 << 23
 # No array of so many records that have names and values holds more commas.
-_MAX_COMMAS = 16 * MAX_MESSAGE_RECORDS
+_MAX_COMMAS = 8 * MAX_MESSAGE_RECORDS
 _GZIP = 16 + zlib.MAX_WBITS
 _SPACE = b" \t\r\n"
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
@@ -48,7 +48,7 @@ class MessageRecords:
     its offset in the decoded data of that in bytes, ``numbers`` (int64) how many of the message
     come before it, and ``alone`` says that it is the only one. ``block`` has the readable ones,
     each in one line; ``readable`` (int64) says which those are, and ``ends`` (int64) where each
-    line ends. The others are malformed.
+    line ends, past its line feed. The others are malformed.
     """
 
     messages: Ints
@@ -116,7 +116,8 @@ def _one_line_objects(data: Sequence[bytes]) -> MessageRecords | None:
     ends = line_ends(block.data)
     if len(ends) != len(data):
         return None
-    if not (block.data[np.concatenate([[0], ends[:-1]])] == ord("{")).all():
+    starts = np.concatenate([[0], ends[:-1]])
+    if (ends - starts > MAX_RECORD_BYTES).any() or (block.data[starts] != ord("{")).any():
         return None
     every = np.arange(len(data), dtype=np.int64)
     zeros = np.zeros(len(data), np.int64)
@@ -154,13 +155,17 @@ class _Found:
             self.messages.append(message)
             self._positions.append(record.position)
             self._numbers.append(number)
-            if record.line is not None:
+            # With its line feed; longer ones are malformed whatever they hold.
+            if record.line is not None and len(record.line) < MAX_RECORD_BYTES:
                 self._readable.append(index)
                 self._lines.append(record.line)
                 self.size += len(record.line)
-            if record.raw is not None:
-                self._raws[index] = record.raw
-                self.size += len(record.raw)
+                raw = record.raw
+            else:
+                raw = record.line if record.raw is None else record.raw
+            if raw is not None:
+                self._raws[index] = raw
+                self.size += len(raw)
 
     def records(self) -> MessageRecords:
         """All that were taken."""
@@ -182,8 +187,8 @@ def _decompress(message: bytes) -> bytes | None:
     member = zlib.decompressobj(_GZIP)
     try:
         decoded = member.decompress(message, MAX_MESSAGE_BYTES + 1)
-        if not member.eof or member.unused_data:
-            # Of several members, cut short, or too much; ten times as slow.
+        if len(decoded) <= MAX_MESSAGE_BYTES and not (member.eof and not member.unused_data):
+            # Of several members, or cut short; ten times as slow.
             with gzip.GzipFile(fileobj=io.BytesIO(message)) as file:
                 decoded = file.read(MAX_MESSAGE_BYTES + 1)
     except (OSError, EOFError, zlib.error):

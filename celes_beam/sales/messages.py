@@ -178,7 +178,7 @@ def _compressed(messages: Messages) -> set[int]:
 
 
 def message_keys(messages: Messages, attribute: str | None) -> list[str]:
-    """What tells each message from all others: the value of an attribute, if it has that, or its id."""
+    """Return what tells each message from all others: an attribute's value if it has one, or its id."""
     if attribute is None:
         return messages.ids
     return [
