@@ -14,3 +14,7 @@ ROWS_ACCEPTED = Metrics.counter(NAMESPACE, "rows_accepted")
 ROWS_REJECTED = Metrics.counter(NAMESPACE, "rows_rejected")
 FILES_STAGED = Metrics.counter(NAMESPACE, "files_staged")
 BYTES_STAGED = Metrics.counter(NAMESPACE, "bytes_staged")
+
+MESSAGES_PULLED = Metrics.counter(NAMESPACE, "messages_pulled")
+MESSAGE_BYTES = Metrics.counter(NAMESPACE, "message_bytes")
+BATCH_MESSAGES = Metrics.distribution(NAMESPACE, "batch_messages")

@@ -23,6 +23,7 @@ from celes_beam.stores.cloud.clients import GCS_SCHEME
 _SAMPLING_MS = 5
 _RUNNER_LACKS = re.compile(r"has validations errors|prism binary|binary URL", re.IGNORECASE)
 _LOCAL_RUNNERS = {"", "directrunner", "fnapirunner"}
+_DATAFLOW_RUNNERS = {"dataflowrunner", "testdataflowrunner"}
 
 
 def beam_options(argv: Sequence[str], our_flags: Iterable[str] = ()) -> PipelineOptions:
@@ -125,6 +126,11 @@ def is_on_this_machine(options: PipelineOptions) -> bool:
 def is_local(options: PipelineOptions) -> bool:
     """Whether the pipeline runs in this process."""
     return _runner_name(options) in _LOCAL_RUNNERS
+
+
+def is_native(options: PipelineOptions) -> bool:
+    """Whether the pipeline runs on Dataflow, which has a source of Pub/Sub of its own."""
+    return _runner_name(options) in _DATAFLOW_RUNNERS
 
 
 def _runner_name(options: PipelineOptions) -> str:

@@ -62,7 +62,7 @@ class Receiver:
         max_messages: int = 20_000,
         max_bytes: int = 64 * 2**20,
         limit: int | None = None,
-        pullers: int = 1,
+        pullers: int = 2,
     ) -> None:
         """Raises ``ConfigError`` for bounds below 1, ``UsageError`` without credentials."""
         self.subscription = subscription
@@ -129,10 +129,10 @@ class Receiver:
                     return None
                 self._changed.wait(left if due is None else min(left, due))
 
-    def due_in(self, *, max_rows: int, max_bytes: int, max_seconds: float) -> float | None:
+    def due_in(self, batching: Batching) -> float | None:
         """Seconds until ``take`` would give a batch if nothing came; None when nothing waits."""
         with self._changed:
-            return self._holding.due_in(Batching(max_rows, max_bytes, max_seconds))
+            return self._holding.due_in(batching)
 
     def ack(self, held: Held) -> None:
         """Tell Pub/Sub that a batch was written; what it does not hear of comes again.
