@@ -6,6 +6,7 @@ held up catches up, and tells how late it was.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from celes_beam.sales.traffic import LATE, Message, Schedule, Traffic
 from celes_beam.stores.messages.topic_writer import MOST_MESSAGES, TopicWriter
 
 _TICK_SECONDS = 0.02
+_GRACE_SECONDS = 1.0
 _MOST_ROWS = 10**12
 _REQUESTS_AT_ONCE = 4
 
@@ -115,15 +117,21 @@ def _ticks(
         if should_stop():
             sent.was_stopped = True
             return
-        if pace.seconds is not None and elapsed >= pace.seconds:
-            return
+        before = sent.messages
+        end = math.inf if pace.seconds is None else pace.seconds
         if not pace.rate:
+            if elapsed >= end:
+                return
             yield MOST_MESSAGES
             continue
-        before = sent.messages
-        due = min(int(elapsed * pace.rate) + 1 - before, MOST_MESSAGES)
+        most = end if math.isinf(end) else max(1, round(end * pace.rate))
+        # A sender that is late may catch up beyond the end, but not for long.
+        if elapsed >= end + (_GRACE_SECONDS if before < most else 0.0):
+            return
+        due = math.floor(min(elapsed * pace.rate + 1, most)) - before
+        due = min(due, MOST_MESSAGES)
         if due <= 0:
-            wait(max(_TICK_SECONDS, before / pace.rate - elapsed))
+            wait(max(_TICK_SECONDS, min(before / pace.rate, end) - elapsed))
             continue
         first = elapsed - before / pace.rate
         last = elapsed - (before + due - 1) / pace.rate
