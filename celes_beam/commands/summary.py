@@ -140,7 +140,8 @@ class RunSummary:
         table.add_column("examples", overflow="fold")
         for reason, rows in run.rejected_by_reason.items():
             examples = [e for e in run.rejected_examples if e.reason == reason]
-            shown = "\n".join(escape(describe_example(e)) for e in examples)
+            # One failure of a transform is that of all rows of a block.
+            shown = "\n".join(dict.fromkeys(escape(describe_example(e)) for e in examples))
             table.add_row(reason, f"{rows:,}", shown)
         console.print(table)
 

@@ -78,6 +78,8 @@ def test_run_ids_tell_when_and_differ() -> None:
     ("argv", "says"),
     [
         (["--csv_decimal", ","], "--csv_decimal is for input files"),
+        (["--transform", "tests.hooks:same"], "--transform is for input files"),
+        (["-i", "a.csv", "--transform", "tests.hooks:sane"], "has no 'sane': perhaps same"),
         (["--columns", "id_cliente=x"], "--columns is for input files"),
         (["--reprocess"], "--reprocess is for input files"),
         (["-i", "a.csv", "--seed", "7"], "--seed is for generated sales"),
