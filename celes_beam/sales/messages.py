@@ -178,7 +178,7 @@ def _compressed(messages: Messages) -> set[int]:
 
 
 def message_keys(messages: Messages, attribute: str | None) -> list[str]:
-    """Return what tells each message from all others: an attribute's value if it has one, or its id."""
+    """Return what tells messages apart: the value of an attribute where there is one, or the id."""
     if attribute is None:
         return messages.ids
     return [
