@@ -99,7 +99,7 @@ def read_records(
         if i not in compressed and message[:1] == b"{" and b"\n" not in message:
             found.add(i, [_Record(0, message)])
         else:
-            decoded = _decompress(message) if i in compressed else message
+            decoded = decompress(message) if i in compressed else message
             found.add(i, [_unreadable(message)] if decoded is None else _split(decoded))
         if found.size >= _PIECE_BYTES:
             yield found.records()
@@ -183,7 +183,8 @@ class _Found:
         )
 
 
-def _decompress(message: bytes) -> bytes | None:
+def decompress(message: bytes) -> bytes | None:
+    """The data of a message that is gzip; ``None`` when they are none, or too large."""
     member = zlib.decompressobj(_GZIP)
     try:
         decoded = member.decompress(message, MAX_MESSAGE_BYTES + 1)

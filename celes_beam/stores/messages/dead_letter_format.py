@@ -6,7 +6,6 @@ comes first, then the attributes it came with, then ours, by their importance.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -15,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from celes_beam.contract import EPOCH, REASONS, REJECTED_SCHEMA, Reason
+from celes_beam.sales.message_records import decompress
 from celes_beam.sales.messages import Messages
 from celes_beam.stores.messages.topic_writer import (
     MOST_ATTRIBUTES,
@@ -50,8 +50,6 @@ _RESERVED = "goog"
 """Keys that begin so are Google's: it writes them, and refuses them from others."""
 _ELLIPSIS = "…"
 _ENCODING = "content-encoding"
-_GZIP = 16 + zlib.MAX_WBITS
-_MOST_PLAIN_BYTES = 64 * 2**20
 _PUBSUB = "CloudPubSubDeadLetterSource"
 _INT32 = 2**31 - 1
 _INT64 = 2**63 - 1
@@ -103,6 +101,19 @@ def fit(
     return data[:size], attributes
 
 
+def is_compressed(attributes: Mapping[str, str]) -> bool:
+    """Whether the data of a message are gzip."""
+    return any(
+        key.lower() == _ENCODING and value.strip().lower() == "gzip"
+        for key, value in attributes.items()
+    )
+
+
+def without_encoding(attributes: Mapping[str, str]) -> dict[str, str]:
+    """The attributes of a message whose data are no longer compressed."""
+    return {key: value for key, value in attributes.items() if key.lower() != _ENCODING}
+
+
 def read_dead_letters(messages: Messages) -> pa.RecordBatch:
     """Read messages of a dead-letter topic as ``contract.REJECTED_SCHEMA``, a row for each.
 
@@ -139,14 +150,8 @@ def _row(
 
 def _plain(data: bytes, attributes: Mapping[str, str]) -> bytes:
     """The data decompressed; as they are when they cannot be."""
-    if attributes.get(_ENCODING, "").strip().lower() != "gzip":
-        return data
-    unpacker = zlib.decompressobj(wbits=_GZIP)
-    try:
-        found = unpacker.decompress(data, _MOST_PLAIN_BYTES)
-    except zlib.error:
-        return data
-    return found if unpacker.eof and not unpacker.unused_data else data
+    found = decompress(data) if is_compressed(attributes) else None
+    return data if found is None else found
 
 
 def _source(attributes: Mapping[str, str]) -> str:

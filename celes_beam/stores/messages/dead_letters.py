@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 
 from celes_beam.contract import MAX_RAW_BYTES
+from celes_beam.sales.message_records import read_records
 from celes_beam.sales.messages import Messages
 from celes_beam.stores.messages.dead_letter_format import (
     CUT,
     attributes_of_row,
     fit,
+    is_compressed,
     read_dead_letters,
+    without_encoding,
 )
 from celes_beam.stores.messages.topic_writer import Outgoing, TopicWriter, most_message_bytes
 
@@ -21,8 +24,6 @@ if TYPE_CHECKING:
     from celes_beam.sales.messages import CheckedMessages
 
 __all__ = ["DeadLetters", "read_dead_letters"]
-
-_ENCODING = "content-encoding"
 
 
 class DeadLetters:
@@ -72,22 +73,24 @@ class DeadLetters:
         )
 
     def _letters(self, messages: Messages, checked: CheckedMessages) -> Iterator[Outgoing]:
-        rows = checked.rejected.to_pylist()
-        of_message = checked.rejected_messages.tolist()
-        for row, message, is_whole in zip(
-            rows, of_message, checked.rejected_whole.tolist(), strict=True
-        ):
+        rows = zip(
+            checked.rejected.to_pylist(),
+            checked.rejected_messages.tolist(),
+            checked.rejected_whole.tolist(),
+            strict=True,
+        )
+        for row, message, is_whole in rows:
+            data, theirs = messages.data[message], messages.attributes[message]
             ours = attributes_of_row(row, messages.ids[message])
-            theirs = messages.attributes[message]
-            if is_whole:
-                yield self._letter(messages.data[message], theirs, ours)
-                continue
-            # Each row becomes a message of its own, and must not be taken for another's copy.
-            name = theirs.get(self._id_attribute or "")
-            if name is not None:
-                theirs = self._named(theirs, f"{name}/at{row['position']}")
-            theirs = {key: value for key, value in theirs.items() if key != _ENCODING}
-            yield self._letter(row["raw"], theirs, ours | _cut(row))
+            if not is_whole:
+                data, cut = _record(row, data, theirs)
+                ours |= cut
+                # Each row becomes a message of its own, and must not be taken for another's copy.
+                name = theirs.get(self._id_attribute or "")
+                if name is not None:
+                    theirs = self._named(theirs, f"{name}/at{row['position']}")
+                theirs = without_encoding(theirs)
+            yield self._letter(data, theirs, ours)
 
     def _letter(self, data: bytes, theirs: Mapping[str, str], ours: Mapping[str, str]) -> Outgoing:
         return fit(data, theirs, ours, self._most)
@@ -96,6 +99,16 @@ class DeadLetters:
         return {**attributes, **({self._id_attribute: name} if self._id_attribute else {})}
 
 
-def _cut(row: Mapping[str, Any]) -> dict[str, str]:
+def _record(
+    row: Mapping[str, Any], message: bytes, attributes: Mapping[str, str]
+) -> tuple[bytes, dict[str, str]]:
+    """The bytes of one of several records of a message, and where they were cut, if they were."""
+    raw: bytes = row["raw"]
     # A rejected row keeps no more than this, so one of just this size may have been longer.
-    return {CUT: str(MAX_RAW_BYTES)} if len(row["raw"]) >= MAX_RAW_BYTES else {}
+    if len(raw) < MAX_RAW_BYTES:
+        return raw, {}
+    for records in read_records([message], {0} if is_compressed(attributes) else set()):
+        for index, record in enumerate(records.readable.tolist()):
+            if records.positions[record] == row["position"]:
+                return records.line(index), {}
+    return raw, {CUT: str(len(raw))}
