@@ -155,7 +155,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", 
     ``decided_at``, ``epoch``, and (of an overwrite) ``retired`` and ``replaces`` are filled in by
     ``Lake.commit``. ``replaces`` names the runs whose inputs count as unread from then on.
     Each rejected row is counted in ``rejected_by_reason`` under its first reason. A compaction
-    reads nothing from outside, so its counts of rows read are 0.
+    reads nothing from outside, so its counts of rows read are 0. ``streamed_to`` are the keys of
+    tables that have its rows already, accepted and rejected ones, for they were streamed there.
     """
 
     run_id: str
@@ -183,6 +184,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", 
     epoch: int = 0
     retired: tuple[str, ...] = ()
     replaces: tuple[str, ...] = ()
+    streamed_to: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
