@@ -1,6 +1,7 @@
 """Beam counters of the pipelines, named in one place; they may count a retried bundle twice.
 
-The figures of a run are those of its commit, which reconcile; these are for watching a job.
+The figures of a run are those of its commit, which reconcile; these are for watching a job. Each is
+in the table of ``docs/metrics.md``.
 """
 
 from __future__ import annotations
@@ -16,5 +17,13 @@ FILES_STAGED = Metrics.counter(NAMESPACE, "files_staged")
 BYTES_STAGED = Metrics.counter(NAMESPACE, "bytes_staged")
 
 MESSAGES_PULLED = Metrics.counter(NAMESPACE, "messages_pulled")
+MESSAGES_ACKED = Metrics.counter(NAMESPACE, "messages_acked")
+MESSAGES_DUPLICATE = Metrics.counter(NAMESPACE, "messages_duplicate")
 MESSAGE_BYTES = Metrics.counter(NAMESPACE, "message_bytes")
+ROWS_REFUSED = Metrics.counter(NAMESPACE, "rows_refused")
+DEAD_LETTERS = Metrics.counter(NAMESPACE, "dead_letters")
+BATCHES = Metrics.counter(NAMESPACE, "batches")
+LAKE_COMMITS = Metrics.counter(NAMESPACE, "lake_commits")
 BATCH_MESSAGES = Metrics.distribution(NAMESPACE, "batch_messages")
+BATCH_ROWS = Metrics.distribution(NAMESPACE, "batch_rows")
+LATENCY_MS = Metrics.distribution(NAMESPACE, "latency_ms")
