@@ -43,16 +43,16 @@ class ReplayRules:
     fix: Transform | None = None
 
 
-def can_be_replayed(rejected: pa.RecordBatch, *, raws_are_whole: bool = False) -> Mask:
+def can_be_replayed(rejected: pa.RecordBatch, whole: Mask | None = None) -> Mask:
     """Say of which rejected rows the raw bytes are there, and whole.
 
-    Those of a file that was refused as a whole are empty, and those of a long record are cut,
-    unless ``raws_are_whole`` says that whoever kept them does not cut.
+    Those of a file that was refused as a whole are empty, and those of a long record are cut;
+    ``whole`` says of which they are not, where whoever kept them knows.
     """
     raws = rejected.column("raw")
     kept: Mask = np.array([bool(raw.strip(_WHITE_SPACE)) for raw in raws.to_pylist()], np.bool_)
-    if not raws_are_whole and len(kept):
-        kept &= pc.binary_length(raws).to_numpy() < MAX_RAW_BYTES
+    if len(kept):
+        kept &= pc.binary_length(raws).to_numpy() < MAX_RAW_BYTES if whole is None else whole
     return kept
 
 

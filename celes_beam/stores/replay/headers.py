@@ -9,7 +9,7 @@ import msgspec
 import pyarrow as pa
 
 from celes_beam.contract import COLUMN_NAMES
-from celes_beam.errors import ConfigError, InputError, StorageError
+from celes_beam.errors import ConfigError, InputError
 from celes_beam.sales.csv_dialect import UTF8, CsvHeader, read_header
 from celes_beam.stores.inputs.files import list_inputs, open_input
 from celes_beam.stores.inputs.names import format_of_name
@@ -66,6 +66,7 @@ class Headers:
             raise ConfigError(
                 f"{source} is not there any more, and its rejected rows are CSV without a header: "
                 f'give its header with --csv_header "{",".join(COLUMN_NAMES)}"'
+                + ("" if named else ", or --format ndjson if they are JSON")
             )
         return self._read_given(self.given)
 
@@ -73,10 +74,10 @@ class Headers:
         """The beginning of a file that is there and can be read; ``None`` without."""
         how = dataclasses.replace(self.how, range_bytes=_WHOLE, gcs_range_bytes=_WHOLE)
         try:
-            return next((p for f in list_inputs([source]) for p in plan_ranges(f, how)), None)
-        except (InputError, StorageError):
-            # Gone, or no longer what it was: told below, with the remedy.
+            files = list_inputs([source])
+        except InputError:
             return None
+        return next((part for file in files for part in plan_ranges(file, how)), None)
 
     def _read_given(self, line: str) -> CsvHeader:
         dialect = self.how.dialect

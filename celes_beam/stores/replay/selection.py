@@ -16,7 +16,6 @@ from celes_beam.sales.records import Mask
 from celes_beam.sales.replay import can_be_replayed
 
 
-
 @dataclass(frozen=True)
 class Selection:
     """What was asked for: any of ``reasons`` (none: all), rejected from ``since`` until before
@@ -92,13 +91,10 @@ class Chooser:
         selection: Selection,
         before: IdentitySet,
         judged_at: Collection[int] = (),
-        *,
-        raws_are_whole: bool = False,
     ) -> None:
         self._selection = selection
         self._seen = before
         self._judged_at = pa.array(sorted(judged_at), pa.int64())
-        self._raws_are_whole = raws_are_whole
         self.tally = Tally()
         self.identities: list[Identities] = []
 
@@ -111,9 +107,7 @@ class Chooser:
         tally.seen += rejected.num_rows
         asked = self._selection.holds(rejected)
         tally.not_asked_for += int((~asked).sum())
-        usable = can_be_replayed(rejected, raws_are_whole=self._raws_are_whole)
-        if whole is not None:
-            usable &= whole
+        usable = can_be_replayed(rejected, whole)
         tally.kept_by_reason.update(_first_reasons(rejected, asked & ~usable))
         times = rejected.column("rejected_at").cast(pa.int64())
         judged = _mask(pc.is_in(times, self._judged_at))

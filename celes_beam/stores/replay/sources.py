@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from celes_beam.contract import REJECTED_SCHEMA
-from celes_beam.errors import ConfigError, IntegrityError, InputError
+from celes_beam.errors import ConfigError, InputError, IntegrityError
+from celes_beam.sales.records import Mask
 from celes_beam.stores.cloud.clients import GCS_SCHEME, bigquery_client, bigquery_retry
 from celes_beam.stores.cloud.failures import cloud_errors
 from celes_beam.stores.lake.commit import CommitLog
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import Manifest, RejectedFile
 from celes_beam.stores.lake.measure import open_parquet
-from celes_beam.stores.replay.selection import Selection
+from celes_beam.stores.replay.headers import Headers
+from celes_beam.stores.replay.selection import Chooser, Fates, Selection
 from celes_beam.stores.warehouse.table_name import REJECTED_SUFFIX, TableName, parse_table_name
 
 _BATCH_ROWS = 4096
@@ -26,6 +28,23 @@ _BATCH_ROWS = 4096
 _NEEDS = "roles/bigquery.dataViewer and roles/bigquery.jobUser"
 _READ_AHEAD = 1 << 20
 _SUBSCRIPTION = "/subscriptions/"
+
+
+RejectedNow = Mapping[tuple[str, int], Mapping[str, Any]]
+"""Rows that were rejected again, by source and position."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Some rejected rows (``contract.REJECTED_SCHEMA``).
+
+    ``whole`` says of which the raw bytes are whole, where their source knows; ``token`` is by what
+    it knows them again.
+    """
+
+    rejected: pa.RecordBatch
+    whole: Mask | None = None
+    token: object = None
 
 
 class RejectedRows(Protocol):
@@ -36,12 +55,49 @@ class RejectedRows(Protocol):
         """What it is called in messages and manifests."""
         ...
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Its rows, in batches of ``contract.REJECTED_SCHEMA`` and bounded memory.
+    def check(self) -> None:
+        """Raise ``UsageError`` when it is not there."""
+        ...
+
+    def found(self) -> Iterator[Found]:
+        """Its rows, some at a time, in bounded memory.
 
         Raises ``StorageError`` or ``UsageError`` when it cannot be read.
         """
         ...
+
+    def tell(self, found: Found, fates: Fates) -> None:
+        """Hear what is to become of the rows that it gave last."""
+        ...
+
+    def send_again(self, topic: str, rejected: RejectedNow) -> int:
+        """Write rows that were rejected again to a dead-letter topic; returns how many."""
+        ...
+
+    def settle(self) -> None:
+        """Let go of the rows, now that it is decided what became of them."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the rows as they were, but for those that are settled."""
+        ...
+
+
+class _AtRest:
+    """Rows that stay where they are, whatever becomes of them."""
+
+    def tell(self, found: Found, fates: Fates) -> None:
+        """Nothing."""
+
+    def send_again(self, topic: str, rejected: RejectedNow) -> int:
+        """Nothing: they came from no topic."""
+        return 0
+
+    def settle(self) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 def is_subscription(source: str) -> bool:
@@ -77,7 +133,7 @@ def open_rows(source: str, runs: Sequence[str], selection: Selection) -> Rejecte
 
 
 @dataclass(frozen=True)
-class LakeRows:
+class LakeRows(_AtRest):
     """The files of rejected rows of a lake's decided commits.
 
     ``runs`` are those to read; without, all but those whose rows an overwrite has replaced: it has
@@ -86,19 +142,23 @@ class LakeRows:
 
     root: str
     runs: tuple[str, ...] = ()
-    raws_are_whole: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
         """The folder of the lake."""
         return self.root
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def check(self) -> None:
+        """Raise ``InputError`` when there is no such lake, or it lacks a run."""
+        self._manifests(Lake.open(self.root))
+
+    def found(self) -> Iterator[Found]:
         """The rows of each file, in the order of the commits."""
         lake = Lake.open(self.root)
         for manifest in self._manifests(lake):
             for file in manifest.rejected_files:
-                yield from _read(lake, manifest, file)
+                for batch in _read(lake, manifest, file):
+                    yield Found(batch)
 
     def _manifests(self, lake: Lake) -> list[Manifest]:
         manifests = CommitLog(lake.storage).load().manifests
@@ -139,12 +199,11 @@ def _read(lake: Lake, manifest: Manifest, file: RejectedFile) -> Iterator[pa.Rec
 
 
 @dataclass(frozen=True)
-class TableRows:
+class TableRows(_AtRest):
     """The table of rejected rows that ``table`` is, or that stands beside it."""
 
     table: TableName
     selection: Selection
-    raws_are_whole: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -156,7 +215,14 @@ class TableRows:
         is_it = self.table.table.endswith(REJECTED_SUFFIX)
         return self.table if is_it else self.table.rejected
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def check(self) -> None:
+        """Raise ``UsageError`` when there is no such table, or it is closed to us."""
+        table = self._rejected
+        client = bigquery_client(table.project)
+        with cloud_errors("read", f"table {table}", needs=_NEEDS):
+            client.get_table(table.path, retry=bigquery_retry())
+
+    def found(self) -> Iterator[Found]:
         """Its rows, a page of a query's result at a time."""
         table = self._rejected
         client = bigquery_client(table.project)
@@ -165,7 +231,7 @@ class TableRows:
             job = client.query(self._query(), retry=bigquery_retry(), job_retry=None)
             rows = job.result(page_size=_BATCH_ROWS, retry=bigquery_retry())
             for batch in rows.to_arrow_iterable():
-                yield _as_rejected(batch, table)
+                yield Found(_as_rejected(batch, table))
 
     def _query(self) -> str:
         columns = ", ".join(f"`{name}`" for name in REJECTED_SCHEMA.names)
@@ -191,3 +257,24 @@ def _as_rejected(batch: pa.RecordBatch, table: TableName) -> pa.RecordBatch:
                 "else wrote there; delete those rows, or replay from the lake"
             )
     return pa.RecordBatch.from_arrays(arrays, schema=REJECTED_SCHEMA)
+
+
+def take(rows: RejectedRows, chooser: Chooser, headers: Headers) -> Iterator[pa.RecordBatch]:
+    """Look through rejected rows, and yield those that are to be replayed; finds their headers."""
+    for found in rows.found():
+        fates = chooser.choose(found.rejected, found.whole)
+        rows.tell(found, fates)
+        if fates.chosen.any():
+            chosen = found.rejected.filter(pa.array(fates.chosen))
+            headers.look_at(chosen)
+            yield chosen
+
+
+def rejected_of(lake: Lake, manifest: Manifest) -> RejectedNow:
+    """The rows that a commit rejected, all in memory."""
+    return {
+        (row["source"], row["position"]): row
+        for file in manifest.rejected_files
+        for batch in _read(lake, manifest, file)
+        for row in batch.to_pylist()
+    }

@@ -194,7 +194,8 @@ def test_what_cannot_be_replayed() -> None:
     raws = [b"", b" \n", b"x" * MAX_RAW_BYTES, b"x" * (MAX_RAW_BYTES - 1)]
     batch = rejected(*({"raw": raw} for raw in raws))
     assert can_be_replayed(batch).tolist() == [False, False, False, True]
-    assert can_be_replayed(batch, raws_are_whole=True).tolist() == [False, False, True, True]
+    whole = np.array([True, True, True, False])
+    assert can_be_replayed(batch, whole).tolist() == [False, False, True, False]
     assert can_be_replayed(batch.slice(0, 0)).tolist() == []
 
 

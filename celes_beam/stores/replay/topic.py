@@ -1,0 +1,171 @@
+"""Rejected rows that wait in a dead-letter topic: held until it is decided what became of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from celes_beam.contract import REJECTED_SCHEMA, SCHEMA
+from celes_beam.sales.messages import CheckedMessages, Messages
+from celes_beam.sales.records import Mask
+from celes_beam.stores.messages.connection import Connection
+from celes_beam.stores.messages.dead_letter_format import CUT, MESSAGE_ID
+from celes_beam.stores.messages.dead_letters import DeadLetters, read_dead_letters
+from celes_beam.stores.messages.holding import Held
+from celes_beam.stores.messages.lease import pieces
+from celes_beam.stores.messages.receiver import Receiver
+from celes_beam.stores.messages.subscription import check_subscription
+from celes_beam.stores.replay.selection import Fates
+from celes_beam.stores.replay.sources import Found, RejectedNow
+
+_BATCH_MESSAGES = 1_000
+_BATCH_BYTES = 8 << 20
+_WAIT_SECONDS = 0.25
+_MOST_BYTES = 512 << 20
+"""Of messages that are held in memory until the commit is decided."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Pulled:
+    held: Held
+    rejected: pa.RecordBatch
+    fates: Fates
+
+
+class TopicRows:
+    """The messages of a dead-letter subscription, at most ``max_messages``.
+
+    It is empty when none came for ``idle_timeout`` seconds. All are held, and their leases
+    extended, until ``settle``: those that were replayed, now or before, are acked then, and the
+    others given back. Without it all are.
+    """
+
+    def __init__(self, subscription: str, *, max_messages: int, idle_timeout: float) -> None:
+        self.name = subscription
+        self._max_messages = max_messages
+        self._idle_timeout = idle_timeout
+        self._receiver: Receiver | None = None
+        self._pulled: list[_Pulled] = []
+
+    def check(self) -> None:
+        """Look at the subscription, and begin to pull; raises what ``check_subscription`` does."""
+        facts = check_subscription(self.name)
+        self._receiver = Receiver(
+            self.name,
+            ack_deadline=facts.ack_deadline_seconds,
+            max_messages=self._max_messages,
+            max_bytes=_MOST_BYTES,
+            limit=self._max_messages,
+        )
+        self._receiver.start()
+
+    def found(self) -> Iterator[Found]:
+        """The messages as rejected rows, some at a time. Raises what pulling raises."""
+        if self._receiver is None:
+            self.check()
+        receiver = self._receiver
+        assert receiver is not None
+        began, count = time.time(), 0
+        while count < self._max_messages:
+            held = receiver.take(
+                max_rows=_BATCH_MESSAGES, max_bytes=_BATCH_BYTES, max_seconds=_WAIT_SECONDS
+            )
+            if held is not None:
+                count += len(held)
+                yield _as_found(held)
+            elif time.time() - max(began, receiver.last_came) >= self._idle_timeout:
+                return
+
+    def tell(self, found: Found, fates: Fates) -> None:
+        """Note what is to become of some messages."""
+        assert isinstance(found.token, Held)
+        self._pulled.append(_Pulled(found.token, found.rejected, fates))
+
+    def send_again(self, topic: str, rejected: RejectedNow) -> int:
+        """Write messages that were rejected again to a dead-letter topic; returns how many.
+
+        ``rejected`` has the row that was rejected now by source and position. Data and attributes
+        stay as they are, but for those that tell why. Raises what ``DeadLetters`` raises.
+        """
+        sent = 0
+        with DeadLetters(topic) as letters:
+            for pulled in self._pulled:
+                places, rows = [], []
+                for place in np.flatnonzero(pulled.fates.chosen).tolist():
+                    key = (
+                        pulled.rejected.column("source")[place].as_py(),
+                        pulled.rejected.column("position")[place].as_py(),
+                    )
+                    if key in rejected:
+                        places.append(place)
+                        rows.append(rejected[key])
+                if rows:
+                    sent += letters.send(*_to_send(pulled.held.messages, places, rows))
+        return sent
+
+    def settle(self) -> None:
+        """Ack what was replayed, now that it is decided, and give the rest back."""
+        receiver, pulled = self._receiver, self._pulled
+        if receiver is None:
+            return
+        connection = Connection(self.name)
+        try:
+            for one in pulled:
+                over = one.fates.chosen | one.fates.over
+                if over.all():
+                    receiver.ack(one.held)
+                    continue
+                ids = [one.held.ack_ids[place] for place in np.flatnonzero(over).tolist()]
+                for piece in pieces(ids):
+                    connection.acknowledge(piece)
+                receiver.give_back(one.held)
+        finally:
+            self._pulled = []
+            connection.close()
+
+    def close(self) -> None:
+        """Give back what was not acked."""
+        if self._receiver is None:
+            return
+        for pulled in self._pulled:
+            self._receiver.give_back(pulled.held)
+        self._pulled = []
+        self._receiver.close()
+
+
+def _as_found(held: Held) -> Found:
+    whole: Mask = np.array([CUT not in a for a in held.messages.attributes], np.bool_)
+    return Found(read_dead_letters(held.messages), whole, held)
+
+
+def _to_send(
+    messages: Messages, places: list[int], rows: list[Mapping[str, Any]]
+) -> tuple[Messages, CheckedMessages]:
+    """Messages that were rejected again, each of one row, as ``DeadLetters.send`` takes them."""
+    attributes = [messages.attributes[place] for place in places]
+    chosen = Messages(
+        [messages.data[place] for place in places],
+        attributes,
+        # The id of the message that the row first came in.
+        [
+            a.get(MESSAGE_ID) or messages.ids[place]
+            for place, a in zip(places, attributes, strict=True)
+        ],
+        [messages.published[place] for place in places],
+    )
+    return chosen, CheckedMessages(
+        messages=len(rows),
+        rows=len(rows),
+        accepted=pa.RecordBatch.from_pylist([], schema=SCHEMA),
+        accepted_ids=pa.array([], pa.string()),
+        other_fields=None,
+        rejected=pa.RecordBatch.from_pylist([dict(row) for row in rows], schema=REJECTED_SCHEMA),
+        rejected_messages=np.arange(len(rows), dtype=np.int64),
+        rejected_whole=np.ones(len(rows), np.bool_),
+        rows_with_unknown_fields=0,
+    )
