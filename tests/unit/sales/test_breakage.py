@@ -26,11 +26,14 @@ from celes_beam.sales.breakage import (
     TYPED_KINDS,
     Breakage,
     break_csv,
+    break_json,
     break_texts,
     count_by_reason,
     plan_breakage,
 )
+from celes_beam.sales.decode_ndjson import decode_ndjson
 from celes_beam.sales.encode_csv import encode_csv
+from celes_beam.sales.encode_json import encode_json
 from celes_beam.sales.generate import Generator
 from celes_beam.sales.validate import accept_typed, judge_texts
 
@@ -233,6 +236,35 @@ def test_unbroken_texts_are_those_of_the_csv() -> None:
     texts = break_texts(columns, *plan_breakage(42, 0, 50, 0.0))
     rows = zip(*(array.to_pylist() for array in texts.values()), strict=True)
     assert [",".join(row).encode() for row in rows] == lines(encode_csv(columns))
+
+
+# Broken JSON
+
+
+def test_every_kind_of_broken_object_is_rejected_for_its_reason() -> None:
+    rows = 2 * len(KINDS)
+    indexes = np.arange(0, rows, 2)
+    objects = break_json(GENERATOR.columns(0, rows), indexes, EVERY_KIND)
+    checked = decode_ndjson(b"\n".join(objects), source="x", rules=RULES)
+    rejected = checked.rejected
+    assert rejected.column("raw").to_pylist() == objects[::2]
+    assert rejected.column("reasons").to_pylist() == [[str(kind.reason)] for kind in KINDS]
+    assert rejected.column("column").to_pylist() == [kind.column for kind in KINDS]
+    assert rejected.column("value").to_pylist() == [kind.text for kind in KINDS]
+    kept = np.arange(1, rows, 2)
+    assert checked.accepted.cast(SCHEMA).equals(GENERATOR.batch(0, rows).take(pa.array(kept)))
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**9), st.integers(0, 400), st.floats(0, 1))
+def test_broken_objects_stay_one_line_each_and_leave_the_others_alone(
+    first_row: int, rows: int, rate: float
+) -> None:
+    columns = GENERATOR.columns(first_row, rows)
+    indexes, kinds = plan_breakage(42, first_row, rows, rate)
+    broken, good = break_json(columns, indexes, kinds), encode_json(columns)
+    assert not any(b"\n" in line for line in broken)
+    assert {i for i in range(rows) if broken[i] != good[i]} == set(indexes.tolist())
 
 
 # Validation finds what was planted
