@@ -49,19 +49,29 @@ class ReadNativeBatches(beam.PTransform):
                 raise ConfigError(f"{name}={getattr(self, name)}: expected more than 0")
 
     def expand(self, start: beam.pvalue.PBegin) -> beam.PCollection[Messages]:
+        read = beam.io.ReadFromPubSub(
+            subscription=self.subscription, with_attributes=True, id_label=self.id_attribute
+        )
+        gather = GatherMessages(self.max_batch_rows, self.max_batch_seconds, self.max_batch_bytes)
+        return start | "Read" >> read | "Batch" >> gather
+
+
+@dataclass(eq=False)
+class GatherMessages(beam.PTransform):
+    """PCollection of ``PubsubMessage`` -> of ``Messages``, as ``ReadNativeBatches`` says."""
+
+    max_batch_rows: int
+    max_batch_seconds: float
+    max_batch_bytes: int
+
+    def expand(self, messages: beam.PCollection[PubsubMessage]) -> beam.PCollection[Messages]:
         # Gathering needs state, which is written for each element: so messages are joined to chunks
         # first, which costs nothing. Dataflow itself decides how many gather side by side.
         gather = beam.GroupIntoBatches.WithShardedKey(
             max(1, min(_CHUNKS, self.max_batch_rows)), self.max_batch_seconds
         )
         return (
-            start
-            | "Read"
-            >> beam.io.ReadFromPubSub(
-                subscription=self.subscription,
-                with_attributes=True,
-                id_label=self.id_attribute,
-            )
+            messages
             | "Join" >> beam.ParDo(_JoinFn()).with_output_types(KV[bytes, Messages])
             | "Gather" >> gather
             | "Cut"
