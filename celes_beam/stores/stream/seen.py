@@ -1,4 +1,4 @@
-"""The ids of messages that were written lately, so that one delivered again is not written again."""
+"""The ids of messages written lately, so that one delivered again is not written again."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def hash_ids(ids: Sequence[str]) -> Hashes:
 
 
 class SeenIds:
-    """Remembers the ids of the last ``window_us`` microseconds; about 30 bytes and the text of each.
+    """Remembers the ids of the last ``window_us`` microseconds, in their text and 24 bytes each.
 
     A hash alone never decides: ids are compared as texts. Not thread-safe.
     """

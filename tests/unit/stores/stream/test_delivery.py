@@ -1,0 +1,363 @@
+"""Deliveries that are killed at every step: what is in the tables and the lake afterwards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from celes_beam.errors import ConfigError, StorageError, UsageError
+from celes_beam.sales.messages import Messages
+from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.verify import verify
+from celes_beam.stores.stream.delivery import Delivery, DeliverySpec, flush_entries
+from celes_beam.stores.stream.journal import Journal
+from celes_beam.stores.warehouse.table_name import parse_table_name
+from celes_beam.stores.warehouse.tables import Destination
+from tests.memory_sinks import Faults, Killed, MemoryCloud
+from tests.sale_messages import RULES, accepted_ids, cents, rejected_ids, sale_messages
+
+TABLE = Destination(parse_table_name("my-project:sales.ventas"))
+NEVER = 1e6
+BATCHES = [range(0, 20), range(20, 40), range(40, 60)]
+ALL = range(0, 60)
+
+
+def spec_of(tmp_path: Path, **changes: Any) -> DeliverySpec:
+    given = {
+        "message_rules": RULES,
+        "run_id": "run",
+        "table": TABLE,
+        "lake": str(tmp_path / "lake"),
+        "delivery": "exactly_once",
+        "flush_seconds": NEVER,
+        "dead_letter_topic": "projects/p/topics/dead",
+    }
+    return DeliverySpec(**(given | changes))
+
+
+class FaultyJournal:
+    """Puts steps of faults around what a journal and a lake write."""
+
+    def __init__(self, faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
+        from celes_beam.stores.lake.storage import LocalStorage
+
+        for name in ("put_if_absent", "move", "delete"):
+            monkeypatch.setattr(LocalStorage, name, self._with(faults, getattr(LocalStorage, name)))
+
+    def _with(self, faults: Faults, method: Any) -> Any:
+        def step(storage: Any, name: str, *args: Any) -> Any:
+            return faults.step(f"{method.__name__} {name}", lambda: method(storage, name, *args))
+
+        return step
+
+
+def process(cloud: MemoryCloud, spec: DeliverySpec, *, queue: list[Messages]) -> None:
+    """What a process does: delivers, and acknowledges what was delivered."""
+    delivery = Delivery(spec, sinks=lambda s: cloud.sinks(tables=s.table is not None))
+    try:
+        delivery.start()
+        while queue:
+            delivery.deliver(queue[0])
+            del queue[0]
+        delivery.close()
+    finally:
+        if delivery._keeper is not None:
+            delivery._keeper.abandon()
+
+
+def check_lake(root: str | None, numbers: range) -> None:
+    assert root is not None
+    lake = Lake.open(root)
+    snapshot = lake.snapshot()
+    assert snapshot.rows == len(accepted_ids(numbers))
+    assert snapshot.total * 100 == cents(numbers)
+    found = verify(lake)
+    assert (found.problems, found.notes) == ((), ())
+    assert found.rejected_rows == len(rejected_ids(numbers))
+
+
+def steps_of(tmp_path: Path, spec: DeliverySpec, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    with monkeypatch.context() as patch:
+        faults = Faults()
+        cloud = MemoryCloud(faults)
+        FaultyJournal(faults, patch)
+        process(cloud, spec, queue=[sale_messages(b) for b in BATCHES])
+        return faults.steps
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+def test_killed_at_every_step(
+    delivery: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = steps_of(
+        tmp_path, spec_of(tmp_path, lake=str(tmp_path / "first"), delivery=delivery), monkeypatch
+    )
+    assert {s.split()[0] for s in steps} >= {"put_if_absent", "append", "dead", "move"}
+    for at in range(1, len(steps) + 1):
+        for after in (False, True):
+            spec = spec_of(tmp_path, lake=str(tmp_path / f"lake-{at}-{after}"), delivery=delivery)
+            cloud = MemoryCloud()
+            queue = [sale_messages(b) for b in BATCHES]
+            with monkeypatch.context() as patch:
+                faults = Faults(at, after)
+                cloud.use(faults)
+                FaultyJournal(faults, patch)
+                with pytest.raises(Killed):
+                    process(cloud, spec, queue=queue)
+            cloud.use(Faults())
+            # What was not acknowledged comes again, in other batches, and so does some of the rest.
+            left = [i for m in queue for i in m.ids]
+            again = [int(i[1:]) for i in left] or [59]
+            process(cloud, spec, queue=[sale_messages(again[:7]), sale_messages(again)])
+            check_everywhere(cloud, spec, exactly=delivery == "exactly_once")
+
+
+def check_everywhere(cloud: MemoryCloud, spec: DeliverySpec, *, exactly: bool) -> None:
+    rejected = sorted(row["source"].rsplit("/")[-1] for row in cloud.rejected.rows)
+    if exactly:
+        assert cloud.sales.ids == accepted_ids(ALL)
+        assert cloud.sales.cents == cents(ALL)
+        assert rejected == rejected_ids(ALL)
+    else:
+        assert sorted(set(cloud.sales.ids)) == accepted_ids(ALL)
+        assert sorted(set(rejected)) == rejected_ids(ALL)
+        assert max(Counter(cloud.sales.ids).values()) <= 2
+    letters = Counter(cloud.topic.letters)
+    assert sorted({i for i, _ in letters}) == rejected_ids(ALL)
+    assert {reasons for _, reasons in letters} == {("unparseable",)}
+    check_lake(spec.lake, ALL)
+
+
+def test_counts_and_duplicates(tmp_path: Path) -> None:
+    cloud = MemoryCloud()
+    with Delivery(spec_of(tmp_path), sinks=lambda _: cloud.sinks()) as delivery:
+        first = delivery.deliver(sale_messages([*range(20), 3, 3, 7]))
+        again = delivery.deliver(sale_messages(range(15, 25)))
+        nothing = delivery.deliver(sale_messages(range(20)))
+    assert (first.messages, first.duplicates, first.rows) == (23, 3, 20)
+    assert (first.accepted, first.rejected, first.dead_letters) == (18, 2, 2)
+    assert first.by_reason == {"unparseable": 2}
+    assert len(first.latencies) == 20
+    assert (first.latencies > 0).all()
+    assert (again.messages, again.duplicates, again.rows) == (10, 5, 5)
+    assert (nothing.messages, nothing.duplicates, nothing.rows) == (20, 20, 0)
+    assert cloud.sales.ids == accepted_ids(range(25))
+
+
+def test_without_a_journal_nothing_is_remembered(tmp_path: Path) -> None:
+    cloud = MemoryCloud()
+    spec = spec_of(tmp_path, lake=None, delivery="at_least_once")
+    with Delivery(spec, sinks=lambda _: cloud.sinks()) as delivery:
+        delivery.deliver(sale_messages([1, 1, 2]))
+        delivered = delivery.deliver(sale_messages([1]))
+    assert (delivered.duplicates, delivered.entry) == (0, None)
+    assert cloud.sales.ids == ["m1", "m1", "m1", "m2"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_exactly_once_needs_a_journal(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--journal FOLDER"):
+        spec_of(tmp_path, lake=None)
+    spec_of(tmp_path, lake=None, stable_batches=True)
+    spec_of(tmp_path, lake=None, table=None)
+
+
+def test_a_journal_without_a_lake_is_cleaned(tmp_path: Path) -> None:
+    cloud = MemoryCloud()
+    root = tmp_path / "journal"
+    spec = spec_of(tmp_path, lake=None, journal=str(root), dedupe_minutes=0)
+    with Delivery(spec, sinks=lambda _: cloud.sinks()) as delivery:
+        for batch in BATCHES:
+            delivery.deliver(sale_messages(batch))
+        assert len(list(root.iterdir())) == 3
+    assert cloud.sales.ids == accepted_ids(ALL)
+    assert list(root.iterdir()) == []
+
+
+def test_rows_that_bigquery_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = {"m3", "m4", "m11"}
+
+    def spec_for(name: str) -> DeliverySpec:
+        return spec_of(tmp_path, lake=str(tmp_path / name))
+
+    def refusing() -> MemoryCloud:
+        cloud = MemoryCloud()
+        cloud.sales.pieces = 5
+        cloud.sales.refuses = lambda row: "no" if row["_message_id"] in refused else None
+        return cloud
+
+    with monkeypatch.context() as patch:
+        cloud = refusing()
+        FaultyJournal(cloud.faults, patch)
+        process(cloud, spec_for("first"), queue=[sale_messages(range(20))])
+        steps = len(cloud.faults.steps)
+    for at in range(1, steps + 1):
+        cloud, spec = refusing(), spec_for(f"lake-{at}")
+        queue = [sale_messages(range(20))]
+        with monkeypatch.context() as patch:
+            cloud.use(Faults(at))
+            FaultyJournal(cloud.faults, patch)
+            with pytest.raises(Killed):
+                process(cloud, spec, queue=queue)
+        cloud.use(Faults())
+        process(cloud, spec, queue=[sale_messages(range(20)), sale_messages([20])])
+        accepted = set(accepted_ids(range(21))) - refused
+        assert cloud.sales.ids == sorted(accepted)
+        reasons = Counter(
+            (row["source"].rsplit("/")[-1], *row["reasons"]) for row in cloud.rejected.rows
+        )
+        expected = {(i, "unparseable") for i in rejected_ids(range(20))}
+        assert reasons == Counter(expected | {(i, "refused") for i in refused})
+        assert {i for i, r in cloud.topic.letters if r == ("refused",)} == refused
+        lake = Lake.open(str(spec.lake))
+        assert lake.snapshot().rows == len(accepted)
+        assert verify(lake).problems == ()
+        assert sum(m.rejected_by_reason.get("refused", 0) for m in lake.runs()) == 3
+
+
+def test_refused_without_a_journal_are_on_their_way_before_the_rest(tmp_path: Path) -> None:
+    cloud = MemoryCloud(Faults(at=4))
+    cloud.sales.refuses = lambda row: "no" if row["_message_id"] == "m3" else None
+    spec = spec_of(tmp_path, lake=None, stable_batches=True)
+    delivery = Delivery(spec, sinks=lambda _: cloud.sinks())
+    delivery.start()
+    streams = delivery.open_streams()
+    with pytest.raises(Killed):
+        delivery.deliver(sale_messages(range(10)), streams)
+    assert cloud.faults.steps[2:] == ["append rejected", "dead letters"]
+    cloud.use(Faults())
+    assert delivery.deliver(sale_messages(range(10)), streams).refused == 1
+    delivery.close()
+    assert cloud.sales.ids == [i for i in accepted_ids(range(10)) if i != "m3"]
+    assert {i for i, _ in cloud.topic.letters} == {"m3", "m7"}
+
+
+def test_stable_batches_come_again(tmp_path: Path) -> None:
+    cloud = MemoryCloud()
+    spec = spec_of(tmp_path, stable_batches=True)
+    names = set()
+    streams = [Delivery(spec, sinks=lambda _: cloud.sinks()) for _ in BATCHES]
+    for opener in streams:
+        opener.start()
+    opened = [opener.open_streams() for opener in streams]
+    for _ in range(2):
+        with Delivery(spec, sinks=lambda _: cloud.sinks()) as delivery:
+            for batch, places in zip(BATCHES, opened, strict=True):
+                delivered = delivery.deliver(sale_messages([*batch, batch[0]]), places)
+                assert delivered.duplicates == 1
+                names.add(delivered.entry or "")
+    assert len(names) == 3
+    assert cloud.sales.ids == accepted_ids(ALL)
+    assert sum(m.rows for m in flush_entries(spec, names)) == len(accepted_ids(ALL))
+    assert flush_entries(spec, names) == []
+    check_lake(spec.lake, ALL)
+    root = spec.journal_root
+    assert root is not None
+    assert len(Journal.open(root).listing().entries) == 3
+    assert flush_entries(replace(spec, dedupe_minutes=-1), []) == []
+    assert Journal.open(root).listing().entries == {}
+
+
+def test_a_failed_batch_goes_before_the_next(tmp_path: Path) -> None:
+    cloud = MemoryCloud()
+    with Delivery(spec_of(tmp_path), sinks=lambda _: cloud.sinks()) as delivery:
+        delivery.deliver(sale_messages(range(10)))
+        for error_at in (1, 2, 3):
+            batch = range(10 * error_at, 10 * error_at + 10)
+            cloud.use(Faults(error_at, error=StorageError))
+            with pytest.raises(StorageError):
+                delivery.deliver(sale_messages(batch))
+            cloud.use(Faults())
+            assert delivery.deliver(sale_messages(batch)).duplicates == 10
+    assert cloud.sales.ids == accepted_ids(range(40))
+    check_lake(str(tmp_path / "lake"), range(40))
+
+
+def test_dead_letters_that_cannot_be_sent_hold_everything_up(tmp_path: Path) -> None:
+    cloud = MemoryCloud()
+    spec = spec_of(tmp_path, table=None)
+    topic = cloud.topic
+    for _ in range(2):
+        topic.faults = Faults(1, error=StorageError)
+        with pytest.raises(StorageError):
+            process(cloud, spec, queue=[sale_messages(range(10))])
+        assert topic.letters == []
+    topic.faults = Faults()
+    process(cloud, spec, queue=[])
+    assert topic.letters == [("m7", ("unparseable",))]
+    check_lake(spec.lake, range(10))
+
+
+def test_a_batch_for_another_table_is_not_forgotten(tmp_path: Path) -> None:
+    cloud = MemoryCloud(Faults(3))
+    with pytest.raises(Killed):
+        process(cloud, spec_of(tmp_path), queue=[sale_messages(range(10))])
+    cloud.use(Faults())
+    for other in (None, Destination(parse_table_name("my-project:sales.otras"))):
+        with pytest.raises(UsageError, match=r"batch for table my-project\.sales\.ventas"):
+            process(cloud, spec_of(tmp_path, table=other), queue=[])
+    process(cloud, spec_of(tmp_path), queue=[])
+    assert cloud.sales.ids == accepted_ids(range(10))
+
+
+def test_a_flush_that_fails_is_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    from celes_beam.stores.stream.flush import Flusher
+
+    failed = threading.Event()
+
+    def fail(*_: Any) -> Any:
+        failed.set()
+        raise StorageError("disk full")
+
+    cloud = MemoryCloud()
+    delivery = Delivery(spec_of(tmp_path, flush_seconds=0.01), sinks=lambda _: cloud.sinks())
+    delivery.start()
+    delivery.deliver(sale_messages(range(10)))
+    monkeypatch.setattr(Flusher, "flush", fail)
+    assert failed.wait(10)
+    assert delivery._keeper is not None
+    assert delivery._keeper._thread is not None
+    delivery._keeper._thread.join(10)
+    with pytest.raises(StorageError, match="disk full"):
+        delivery.deliver(sale_messages(range(10, 20)))
+    with pytest.raises(StorageError, match="disk full"):
+        delivery.close()
+    monkeypatch.undo()
+    process(cloud, spec_of(tmp_path), queue=[])
+    check_lake(str(tmp_path / "lake"), range(10))
+
+
+def test_ids_are_remembered_by_activity_and_not_by_the_clock(tmp_path: Path) -> None:
+    cloud = MemoryCloud()
+    hours_later = [0]
+
+    def now_us() -> int:
+        import time
+
+        return time.time_ns() // 1000 + hours_later[0] * 3_600_000_000
+
+    def delivered(numbers: range) -> int:
+        with Delivery(spec_of(tmp_path), sinks=lambda _: cloud.sinks(), now_us=now_us) as delivery:
+            return delivery.deliver(sale_messages(numbers)).duplicates
+
+    assert delivered(range(10)) == 0
+    hours_later[0] = 5
+    assert delivered(range(10)) == 10
+    assert cloud.sales.ids == accepted_ids(range(10))
+
+
+def test_an_id_attribute_tells_messages_apart(tmp_path: Path) -> None:
+    cloud = MemoryCloud()
+    spec = spec_of(tmp_path, message_rules=replace(RULES, id_attribute="order"))
+    messages = sale_messages([1, 2, 3])
+    named = replace(messages, attributes=[{"order": "a"}, {"order": "a"}, {}])
+    with Delivery(spec, sinks=lambda _: cloud.sinks()) as delivery:
+        assert delivery.deliver(named).duplicates == 1
+        assert delivery.deliver(replace(named, ids=["x", "y", "m3"])).duplicates == 3
+    assert cloud.sales.ids == ["a", "m3"]
