@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO
 
+from celes_beam.commands.viewing import ByRun, Ticks, viewing
+
 _LOGGER = logging.getLogger(__name__)
-_REFRESH_SECONDS = 0.2
-_LOG_SECONDS = 10.0
 
 
 @dataclass
@@ -50,14 +49,12 @@ class Unit:
 ROWS = Unit(lambda meter: meter.rows, _rows)
 BYTES = Unit(lambda meter: meter.done, _megabytes)
 
-_meters: dict[str, Meter] = {}
-_lock = threading.Lock()
+_meters = ByRun(Meter)
 
 
 def meter(run_id: str) -> Meter:
     """The meter of a run in this process; in the process of a remote worker nobody looks at it."""
-    with _lock:
-        return _meters.setdefault(run_id, Meter())
+    return _meters.of(run_id)
 
 
 @contextmanager
@@ -69,29 +66,20 @@ def watch(
     ``total`` is in the unit of ``Meter.done``; ``mode`` is "auto" or "off"; ``unit`` is what is
     counted and whose speed is shown.
     """
-    stream = stream or sys.stderr
-    show = None if mode == "off" else _show_bar if stream.isatty() else _log_lines
-    stop = threading.Event()
-    viewer = (
-        threading.Thread(target=show, args=(meter(run_id), total, unit, stop, stream), daemon=True)
-        if show
-        else None
-    )
-    if viewer:
-        viewer.start()
+    current = meter(run_id)
     try:
-        yield
+        with viewing(
+            mode,
+            stream,
+            partial(_show_bar, current, total, unit),
+            partial(_log_lines, current, total, unit),
+        ):
+            yield
     finally:
-        stop.set()
-        if viewer:
-            viewer.join()
-        with _lock:
-            _meters.pop(run_id, None)
+        _meters.forget(run_id)
 
 
-def _show_bar(
-    current: Meter, total: int, unit: Unit, stop: threading.Event, stream: IO[str]
-) -> None:
+def _show_bar(current: Meter, total: int, unit: Unit, ticks: Ticks, stream: IO[str]) -> None:
     from rich.console import Console  # noqa: PLC0415 - slow to import: not for --help
     from rich.progress import (  # noqa: PLC0415
         BarColumn,
@@ -101,7 +89,6 @@ def _show_bar(
         TimeRemainingColumn,
     )
 
-    started = time.monotonic()
     with Progress(
         TextColumn("{task.fields[count]}"),
         BarColumn(),
@@ -112,16 +99,14 @@ def _show_bar(
         transient=True,
     ) as progress:
         task = progress.add_task("", total=max(total, 1), count="", speed=unit.show(0))
-        while not stop.wait(_REFRESH_SECONDS):
+        for elapsed in ticks:
             count = unit.count(current)
-            speed = unit.show(count / (time.monotonic() - started))
+            speed = unit.show(count / elapsed)
             progress.update(task, completed=current.done, count=unit.show(count), speed=speed)
 
 
-def _log_lines(current: Meter, total: int, unit: Unit, stop: threading.Event, _: IO[str]) -> None:
-    started = time.monotonic()
-    while not stop.wait(_LOG_SECONDS):
-        elapsed = time.monotonic() - started
+def _log_lines(current: Meter, total: int, unit: Unit, ticks: Ticks) -> None:
+    for elapsed in ticks:
         share = current.done / max(total, 1)
         left = f", {elapsed / share - elapsed:,.0f} s left" if share else ""
         _LOGGER.info(

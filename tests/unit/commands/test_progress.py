@@ -5,22 +5,23 @@ import time
 
 import pytest
 
-from celes_beam.commands import progress
+from celes_beam.commands import viewing
 from celes_beam.commands.progress import BYTES, meter, watch
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal, and tells when something was written."""
+    """A stream that says it is a terminal, and tells when a text was written."""
 
-    def __init__(self) -> None:
+    def __init__(self, awaited: str = "rows/s") -> None:
         super().__init__()
+        self.awaited = awaited
         self.written = threading.Event()
 
     def isatty(self) -> bool:
         return True
 
     def write(self, text: str) -> int:
-        if "rows/s" in text:
+        if self.awaited in text:
             self.written.set()
         return super().write(text)
 
@@ -34,7 +35,7 @@ def test_workers_of_a_run_share_one_meter() -> None:
 
 
 def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "_REFRESH_SECONDS", 0.01)
+    monkeypatch.setattr(viewing, "_REFRESH_SECONDS", 0.01)
     terminal = Terminal()
     with watch("bar", 100, mode="auto", stream=terminal):
         meter("bar").add(rows=50, done=50)
@@ -44,7 +45,7 @@ def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bytes_are_shown_as_megabytes(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(progress, "_LOG_SECONDS", 0.01)
+    monkeypatch.setattr(viewing, "_LOG_SECONDS", 0.01)
     with (
         caplog.at_level(logging.INFO, "celes_beam.commands.progress"),
         watch("bytes", 4_000_000, mode="auto", unit=BYTES, stream=io.StringIO()),
@@ -59,7 +60,7 @@ def test_bytes_are_shown_as_megabytes(
 def test_elsewhere_it_is_log_lines(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(progress, "_LOG_SECONDS", 0.01)
+    monkeypatch.setattr(viewing, "_LOG_SECONDS", 0.01)
     logged = threading.Event()
 
     class Tell(logging.Handler):
