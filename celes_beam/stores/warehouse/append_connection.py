@@ -42,9 +42,8 @@ class AppendConnection:
         """
         from google.api_core.exceptions import DeadlineExceeded  # noqa: PLC0415
 
-        new = self._schema is None or not rows.schema.equals(self._schema)
-        self._requests.put(append_request(rows, self.stream, offset, with_schema=new))
-        self._schema = rows.schema
+        known = self._schema is not None and rows.schema.equals(self._schema)
+        self._requests.put(append_request(rows, self.stream, offset, with_schema=not known))
         try:
             answer = self._answers.get(timeout=seconds)
         except queue.Empty:
@@ -53,6 +52,9 @@ class AppendConnection:
         if isinstance(answer, Exception):
             self.close()
             raise answer
+        # Whether the schema of a request that was refused is kept is not said.
+        if not answer.error.code and not answer.row_errors:
+            self._schema = rows.schema
         return answer
 
     def close(self) -> None:

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from celes_beam.errors import UsageError
-from celes_beam.stores.cloud.clients import bigquery_client, bigquery_retry
+from celes_beam.stores.cloud.clients import (
+    bigquery_client,
+    bigquery_is_emulated,
+    bigquery_retry,
+)
 from celes_beam.stores.cloud.failures import cloud_errors
-from celes_beam.stores.warehouse.schema import rejected_table, sales_table
+from celes_beam.stores.warehouse.schema import rejected_table, sales_table, type_name
 from celes_beam.stores.warehouse.shape import check_fits
 from celes_beam.stores.warehouse.table_name import TableName
 from celes_beam.stores.warehouse.views import View, own_name, views_of
@@ -31,6 +35,17 @@ class Destination:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What a table has beside that of batch: nullable columns at its end, and views."""
+
+    fields: tuple[Any, ...] = ()
+    views: tuple[View, ...] = ()
+
+
+BATCH = Beside()
+
+
+@dataclass(frozen=True)
 class Tables:
     """What is there of a destination, or (``made`` False) would be: Google's own descriptions."""
 
@@ -42,6 +57,8 @@ class Tables:
     rejected_made: bool
     views: tuple[tuple[TableName, View, bool], ...]
     """The name of each view, what it is, and whether it was there before."""
+    columns_missing: tuple[Any, ...] = ()
+    """Nullable columns that the sales table is to have, and has not."""
 
     @property
     def rows(self) -> int:
@@ -50,10 +67,13 @@ class Tables:
         return int(self.sales.num_rows or 0) + int(buffered or 0)
 
 
-def look_at(destination: Destination, partition_by: Collection[str]) -> Tables:
+def look_at(
+    destination: Destination, partition_by: Collection[str], beside: Beside = BATCH
+) -> Tables:
     """Look at what is there, and describe what is missing; makes nothing.
 
-    ``partition_by`` are the partition columns of the lake. Raises ``UsageError`` when a table that
+    ``partition_by`` are the partition columns of the lake, ``beside`` is what the sales table has
+    beside those of the contract. Raises ``UsageError`` when a table that
     is there does not fit, or the dataset is in another location.
     """
     name, kms_key = destination.table, destination.kms_key
@@ -69,7 +89,9 @@ def look_at(destination: Destination, partition_by: Collection[str]) -> Tables:
                 f"{name.dataset} is in {location}, and stays there; leave the flag out, or name "
                 "another dataset"
             )
-    described = (sales_table(name, partition_by, kms_key), rejected_table(name.rejected, kms_key))
+    sales = sales_table(name, partition_by, kms_key)
+    sales.schema = [*sales.schema, *beside.fields]
+    described = (sales, rejected_table(name.rejected, kms_key))
     found = []
     for wanted in described:
         there = None
@@ -78,8 +100,9 @@ def look_at(destination: Destination, partition_by: Collection[str]) -> Tables:
                 there = _found(client.get_table, wanted.reference)
         if there is not None:
             named = name.beside(wanted.table_id)
-            check_fits(named, there, wanted.schema, kms_key)
+            check_fits(named, there, _needed(wanted, there, beside), kms_key)
         found.append(there)
+    has = {f.name for f in (found[0] or sales).schema}
     return Tables(
         location=location,
         dataset_made=dataset is not None,
@@ -87,15 +110,18 @@ def look_at(destination: Destination, partition_by: Collection[str]) -> Tables:
         sales_made=found[0] is not None,
         rejected=found[1] or described[1],
         rejected_made=found[1] is not None,
-        views=tuple(_views(client, name) if dataset is not None else _new_views(name)),
+        views=tuple(
+            _views(client, name, beside) if dataset is not None else _new_views(name, beside)
+        ),
+        columns_missing=tuple(f for f in beside.fields if f.name not in has),
     )
 
 
-def make(destination: Destination, partition_by: Collection[str]) -> Tables:
+def make(destination: Destination, partition_by: Collection[str], beside: Beside = BATCH) -> Tables:
     """Make what is missing, and return what there is then; see ``look_at`` for what it raises."""
     from google.cloud import bigquery  # noqa: PLC0415
 
-    seen = look_at(destination, partition_by)
+    seen = look_at(destination, partition_by, beside)
     name = destination.table
     client = bigquery_client(name.project)
     if not seen.dataset_made:
@@ -107,6 +133,8 @@ def make(destination: Destination, partition_by: Collection[str]) -> Tables:
         if not made:
             with cloud_errors("make", f"table {table.reference}", needs=_NEEDS):
                 client.create_table(table, exists_ok=True, retry=bigquery_retry())
+    if seen.columns_missing:
+        _add_columns(client, name, seen)
     for view_name, view, made in seen.views:
         if not made:
             described = bigquery.Table(view_name.path)
@@ -115,7 +143,37 @@ def make(destination: Destination, partition_by: Collection[str]) -> Tables:
             described.labels = {_OWNER_LABEL: _owner(name)}
             with cloud_errors("make", f"view {view_name}", needs=_NEEDS):
                 client.create_table(described, exists_ok=True, retry=bigquery_retry())
-    return look_at(destination, partition_by)
+    return look_at(destination, partition_by, beside)
+
+
+def _needed(wanted: Any, there: Any, beside: Beside) -> list[Any]:
+    """The fields that a table has to have: those beside the contract's only if it has them.
+
+    What is to be JSON may be text there.
+    """
+    types = {f.name: type_name(f.field_type) for f in there.schema}
+    optional = {f.name for f in beside.fields}
+    texts = {f.name for f in beside.fields if f.field_type == "JSON"}
+    return [
+        f
+        for f in wanted.schema
+        if f.name not in optional
+        or (f.name in types and not (f.name in texts and types[f.name] == "STRING"))
+    ]
+
+
+def _add_columns(client: Any, name: TableName, seen: Tables) -> None:
+    with cloud_errors("add columns to", f"table {name}", needs=_NEEDS):
+        if bigquery_is_emulated():
+            # The stand-in adds to its data by SQL alone, and to its schema by the request alone.
+            for field in seen.columns_missing:
+                client.query(
+                    f"ALTER TABLE `{name.path}` ADD COLUMN IF NOT EXISTS {field.name} "
+                    f"{field.field_type}",
+                    job_retry=None,
+                ).result()
+        seen.sales.schema = [*seen.sales.schema, *seen.columns_missing]
+        client.update_table(seen.sales, ["schema"], retry=bigquery_retry())
 
 
 def _dataset(destination: Destination, location: str) -> Any:
@@ -131,10 +189,10 @@ def _dataset(destination: Destination, location: str) -> Any:
     return dataset
 
 
-def _views(client: Any, name: TableName) -> Sequence[tuple[TableName, View, bool]]:
+def _views(client: Any, name: TableName, beside: Beside) -> Sequence[tuple[TableName, View, bool]]:
     """The short name of each view, unless that is another table's view: then one of its own."""
     found = []
-    for view in views_of(name):
+    for view in (*views_of(name), *beside.views):
         short, own = name.beside(view.name), name.beside(own_name(view, name))
         with cloud_errors("look at", f"view {short}", needs=_NEEDS):
             holder = _found(client.get_table, short.path)
@@ -145,8 +203,9 @@ def _views(client: Any, name: TableName) -> Sequence[tuple[TableName, View, bool
     return found
 
 
-def _new_views(name: TableName) -> Sequence[tuple[TableName, View, bool]]:
-    return [(name.beside(view.name), view, False) for view in views_of(name)]
+def _new_views(name: TableName, beside: Beside) -> Sequence[tuple[TableName, View, bool]]:
+    views = (*views_of(name), *beside.views)
+    return [(name.beside(view.name), view, False) for view in views]
 
 
 def _owner(name: TableName) -> str:
