@@ -6,22 +6,26 @@ import os
 import select
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
 
 _STDERR = 2
-_TEXT = b"stopping when the round under way is done; once more stops at once\n"
+_TEXT = "stopping when the round under way is done; once more stops at once"
 
 
 class StopRequest:
     """Notes the first SIGTERM or Ctrl-C as a request; the second interrupts, as usual.
 
-    A context manager; outside the main thread, which signals never reach, it notes none.
+    A context manager; outside the main thread, which signals never reach, it notes none. ``then``
+    is called for a request, within the signal handler; ``text`` tells the user what happens now.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, then: Callable[[], object] | None = None, text: str = _TEXT) -> None:
         self.asked = False
+        self._then = then
+        self._text = f"{text}\n".encode()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -49,6 +53,8 @@ class StopRequest:
                 "terminated" if number == signal.SIGTERM else "interrupted", 128 + number
             )
         self.asked = True
+        if self._then is not None:
+            self._then()
         os.write(self._write_end, b".")
         with suppress(OSError):
-            os.write(_STDERR, _TEXT)
+            os.write(_STDERR, self._text)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import logging
 import re
+import signal
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
@@ -68,13 +69,43 @@ def run_to_end(
             result = pipeline.run()
         result.wait_until_finish()
         return
-    # It warns of starting and ending each runner beside us, the last at exit.
-    logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)
-    _end_bundles_at_once()
-    with watch(run_id, total, mode=progress), worker_output_held():
+    with watch(run_id, total, mode=progress), _run_here():
         with _runner_set_up(options):
             result = pipeline.run()
         result.wait_until_finish()
+
+
+def run_until_stopped(
+    pipeline: beam.Pipeline, options: PipelineOptions, stopping: AbstractContextManager[object]
+) -> None:
+    """Run an unbounded pipeline on this machine until it ends; ``stopping`` handles signals.
+
+    Raises what its workers raise.
+    """
+    with _run_here():
+        if is_local(options):
+            with stopping, _runner_set_up(options):
+                pipeline.run().wait_until_finish()
+            return
+        # A runner beside us gets the Ctrl-C of a terminal, too, and would be gone before its work
+        # is done; and Beam ends it by a handler of its own, which ours has to come after.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            with _runner_set_up(options):
+                result = pipeline.run()
+        finally:
+            signal.signal(signal.SIGINT, before)
+        with stopping:
+            result.wait_until_finish()
+
+
+@contextmanager
+def _run_here() -> Iterator[None]:
+    # It warns of starting and ending each runner beside us, the last at exit.
+    logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)
+    _end_bundles_at_once()
+    with worker_output_held():
+        yield
 
 
 @contextmanager

@@ -20,7 +20,7 @@ SHORTEST_ACK_SECONDS = 10
 RETENTION_DAYS = 7
 _VIEWER = "roles/pubsub.viewer"
 _EDITOR = "roles/pubsub.editor"
-_REQUEST_SECONDS = 20.0
+REQUEST_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def check_subscription(path: str, *, needs_view: bool = False) -> SubscriptionFa
     try:
         with cloud_errors("look at", path, needs=_VIEWER), subscriber_client() as client:
             found = client.get_subscription(
-                request={"subscription": path}, timeout=_REQUEST_SECONDS, retry=_retry()
+                request={"subscription": path}, timeout=REQUEST_SECONDS, retry=_retry()
             )
     except UsageError as error:
         if isinstance(error.__cause__, exceptions.NotFound):
@@ -86,7 +86,7 @@ def subscription_for_topic(topic: str, name: str) -> SubscriptionFacts:
         for is_second in (False, True):
             try:
                 client.create_subscription(
-                    request=_wanted(path, topic), timeout=_REQUEST_SECONDS, retry=_retry()
+                    request=_wanted(path, topic), timeout=REQUEST_SECONDS, retry=_retry()
                 )
                 break
             except exceptions.AlreadyExists:
@@ -124,7 +124,7 @@ def _make_topic(topic: str) -> None:
 
     with publisher_client() as client:
         try:
-            client.create_topic(request={"name": topic}, timeout=_REQUEST_SECONDS, retry=_retry())
+            client.create_topic(request={"name": topic}, timeout=REQUEST_SECONDS, retry=_retry())
         except exceptions.AlreadyExists:
             return
 
@@ -164,4 +164,4 @@ def _facts(path: str, found: Any) -> SubscriptionFacts:
 def _retry() -> Any:
     from google.api_core.retry import Retry  # noqa: PLC0415
 
-    return Retry(timeout=_REQUEST_SECONDS)
+    return Retry(timeout=REQUEST_SECONDS)
