@@ -6,12 +6,11 @@ put into a request costs a tenth of that.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from celes_beam.errors import UsageError
-from celes_beam.stores.cloud.clients import PUBSUB_EMULATOR
+from celes_beam.stores.cloud.clients import topic_client
 from celes_beam.stores.cloud.failures import cloud_errors
 
 MOST_MESSAGES = 1_000
@@ -57,7 +56,7 @@ class TopicWriter:
             timeout=seconds,
         )
         with cloud_errors("write to", topic):
-            self._client = _publisher(os.environ.get(PUBSUB_EMULATOR))
+            self._client = topic_client()
 
     def __enter__(self) -> Self:
         return self
@@ -136,37 +135,22 @@ def check_topic(topic: str, *, may_create: bool = False) -> bool:
     from google.api_core import exceptions, retry  # noqa: PLC0415
 
     how = {"retry": retry.Retry(timeout=10.0), "timeout": 10.0}
-    with cloud_errors("make", topic, needs="roles/pubsub.editor on the project"):
-        client = _publisher(os.environ.get(PUBSUB_EMULATOR))
-        try:
+    try:
+        with cloud_errors("look at", topic, needs="roles/pubsub.viewer"), topic_client() as client:
             client.get_topic(request={"topic": topic}, **how)
-        except exceptions.Forbidden:
             return False
-        except exceptions.NotFound as error:
-            if not may_create:
-                raise no_topic(topic) from error
-            client.create_topic(request={"name": topic}, **how)
-            return True
-        finally:
-            client.transport.close()
-    return False
+    except UsageError as error:
+        if isinstance(error.__cause__, exceptions.Forbidden):
+            return False
+        if not isinstance(error.__cause__, exceptions.NotFound):
+            raise
+        if not may_create:
+            raise no_topic(topic) from error
+    with cloud_errors("make", topic, needs="roles/pubsub.editor"), topic_client() as client:
+        client.create_topic(request={"name": topic}, **how)
+    return True
 
 
 def no_topic(topic: str) -> UsageError:
     """The error of a topic that is not there."""
     return UsageError(f"there is no topic {topic}: make it (gcloud pubsub topics create {topic})")
-
-
-def _publisher(emulator: str | None) -> Any:
-    """A client of the service itself, without queues of its own."""
-    import grpc  # noqa: PLC0415
-    from google.pubsub_v1 import PublisherClient  # noqa: PLC0415
-    from google.pubsub_v1.services.publisher.transports import (  # noqa: PLC0415
-        PublisherGrpcTransport,
-    )
-
-    if emulator:
-        return PublisherClient(
-            transport=PublisherGrpcTransport(channel=grpc.insecure_channel(emulator))
-        )
-    return PublisherClient()
