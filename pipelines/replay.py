@@ -80,9 +80,10 @@ def _asked_for(argv: Sequence[str]) -> tuple[argparse.Namespace, ReplayOptions, 
 
 def _open(options: ReplayOptions) -> RejectedRows:
     from celes_beam.stores.replay.sources import is_subscription, open_rows  # noqa: PLC0415
-    from celes_beam.stores.replay.topic import TopicRows  # noqa: PLC0415
 
     if is_subscription(options.source):
+        from celes_beam.stores.replay.topic import TopicRows  # noqa: PLC0415
+
         return TopicRows(
             options.source, max_messages=options.max_messages, idle_timeout=options.idle_timeout
         )

@@ -67,12 +67,13 @@ def build(
 
 def chooser_of(options: ReplayOptions, lake: Lake, manifests: Sequence[Manifest]) -> Chooser:
     """What chooses rows, knowing those that commits of the lake have replayed."""
-    from celes_beam.stores.lake.replayed import replayed_before  # noqa: PLC0415
+    from celes_beam.stores.lake.replayed import newest_overwrite, replayed_before  # noqa: PLC0415
     from celes_beam.stores.replay.fingerprint import judged_at  # noqa: PLC0415
     from celes_beam.stores.replay.selection import Chooser  # noqa: PLC0415
 
     judged = frozenset() if options.again else judged_at(manifests, _fingerprint(options))
-    return Chooser(options.selection, replayed_before(lake.storage, manifests), judged)
+    before = replayed_before(lake.storage, manifests)
+    return Chooser(options.selection, before, judged, epoch=newest_overwrite(manifests))
 
 
 def _fingerprint(options: ReplayOptions) -> str:
@@ -226,6 +227,7 @@ def _draft(
         files=(stage_list(area, options.run_id, chooser.identities),),
         by_reason=dict(chooser.tally.by_reason),
         rules=_fingerprint(options),
+        epoch=chooser.epoch,
     )
     return msgspec.structs.replace(draft, replayed=replayed)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from celes_beam.commands.console import facts_table, print_next_steps, write_json
+from celes_beam.contract import REASONS
 from celes_beam.errors import IntegrityError
 from celes_beam.stores.lake.ingest import describe_example
 from celes_beam.stores.lake.manifest import Manifest
@@ -157,9 +158,10 @@ class ReplaySummary:
         table = Table("reason")
         for name in ("before", "after"):
             table.add_column(name, justify="right")
-        for reason in dict.fromkeys([*self.before, *self.after.by_reason]):
+        for reason in REASONS:
             counts = (self.before.get(reason, 0), self.after.by_reason.get(reason, 0))
-            table.add_row(reason, *(f"{n:,}" for n in counts))
+            if any(counts):
+                table.add_row(reason, *(f"{n:,}" for n in counts))
         console.print(table)
 
     def _print_examples(self, console: Console) -> None:

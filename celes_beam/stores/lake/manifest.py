@@ -74,13 +74,14 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
     ``files`` list their identities, by which no later replay takes one of them again. ``by_reason``
     counts them by the first reason they were rejected for. ``rules`` is a fingerprint of what they
-    were judged by this time.
+    were judged by this time. ``epoch`` is that of the newest overwrite when they were chosen.
     """
 
     source: str
     files: tuple[ReplayedFile, ...]
     by_reason: dict[str, int]
     rules: str
+    epoch: int = 0
 
     @property
     def rows(self) -> int:

@@ -6,7 +6,7 @@ A list counts when its commit is decided. Of the rows themselves it holds the id
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -71,10 +71,26 @@ def replayed_before(storage: Storage, manifests: Iterable[Manifest]) -> Identity
     return seen
 
 
-def check_not_replayed(storage: Storage, draft: Manifest, others: Iterable[Manifest]) -> None:
-    """Raise ``LakeConflictError`` when a commit among ``others`` replayed a row of the draft's."""
+def newest_overwrite(manifests: Iterable[Manifest]) -> int:
+    """The epoch of the newest overwrite among some commits; 0 without any."""
+    return max((m.epoch for m in manifests if m.kind == "overwrite"), default=0)
+
+
+def check_not_replayed(storage: Storage, draft: Manifest, others: Sequence[Manifest]) -> None:
+    """Raise ``LakeConflictError`` when a commit among ``others`` has what the draft replays.
+
+    That is a replay with a row of it, or an overwrite since they were chosen: it may have read the
+    same input again.
+    """
+    if draft.replayed is None:
+        return
+    if newest_overwrite(others) > draft.replayed.epoch:
+        raise LakeConflictError(
+            f"the lake was overwritten while run {draft.run_id} replayed rejected rows, of which "
+            "it may have taken in the same again: nothing of this run was kept; run again"
+        )
     replays = [m for m in others if m.replayed is not None]
-    if draft.replayed is None or not replays:
+    if not replays:
         return
     ours = replayed_before(storage, [draft])
     for other in replays:

@@ -83,7 +83,8 @@ class Chooser:
     """Chooses row by row, each identity once; of a row that comes again, only the first.
 
     ``before`` are those that were replayed, and takes in what is chosen. ``judged_at`` are the
-    times, in microseconds since 1970, at which replays with today's rules rejected rows.
+    times, in microseconds since 1970, at which replays with today's rules rejected rows; ``epoch``
+    that of the newest overwrite that was known then.
     """
 
     def __init__(
@@ -91,10 +92,13 @@ class Chooser:
         selection: Selection,
         before: IdentitySet,
         judged_at: Collection[int] = (),
+        *,
+        epoch: int = 0,
     ) -> None:
         self._selection = selection
         self._seen = before
         self._judged_at = pa.array(sorted(judged_at), pa.int64())
+        self.epoch = epoch
         self.tally = Tally()
         self.identities: list[Identities] = []
 
