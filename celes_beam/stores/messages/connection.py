@@ -13,7 +13,7 @@ from celes_beam.stores.messages.holding import Pulled
 
 _ROLE = "roles/pubsub.subscriber"
 _POLL_SECONDS = 20.0
-_EMULATOR_POLL_SECONDS = 2.0
+_EMULATOR_POLL_SECONDS = 1.5
 """The emulator answers an empty pull a second before the client's deadline. One whose client has
 gone it answers too, and leases messages that nobody sees: so pulls are waited for."""
 _ACK_SECONDS = 20.0

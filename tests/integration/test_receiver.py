@@ -1,0 +1,234 @@
+"""The receiver against the local Pub/Sub: leases, bounds, giving back, and failures."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from celes_beam.errors import UsageError
+from celes_beam.stores.cloud.clients import subscriber_client
+from celes_beam.stores.messages.holding import Held
+from celes_beam.stores.messages.receiver import Receiver
+from tests.faults import nth
+from tests.grpc_faults import GrpcFaultProxy
+from tests.numbered import Numbered, numbers_of, receiving, until
+
+
+@pytest.fixture
+def numbered(pubsub: str) -> Numbered:
+    return Numbered.make()
+
+
+@pytest.fixture
+def proxy(pubsub: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[GrpcFaultProxy]:
+    with GrpcFaultProxy(pubsub) as made:
+        yield made
+
+
+def take(receiver: Receiver, rows: int = 5_000, seconds: float = 0.0, wait: float = 10.0) -> Held:
+    held = receiver.take(max_rows=rows, max_bytes=2**23, max_seconds=seconds, wait_seconds=wait)
+    assert held is not None
+    return held
+
+
+def test_everything_comes_with_what_belongs_to_it_and_is_acked(numbered: Numbered) -> None:
+    before = time.time()
+    numbered.publish(range(1_234))
+    found: list[int] = []
+
+    with receiving(numbered.subscription) as receiver:
+        while len(found) < 1_234:
+            held = take(receiver, rows=100)
+            assert held.messages.attributes == [
+                {"n": str(n)} for n in numbers_of(held.messages.data)
+            ]
+            assert len(set(held.messages.ids)) == len(held) <= 100
+            assert all(before - 5 < p / 1e6 < time.time() + 5 for p in held.messages.published)
+            found += numbers_of(held.messages.data)
+            assert receiver.figures().oldest_unacked_seconds > 0
+            receiver.ack(held)
+        assert receiver.take(max_rows=1, max_bytes=1, max_seconds=0, wait_seconds=0.5) is None
+        until(lambda: receiver.empty_at is not None)
+    assert sorted(found) == list(range(1_234))
+    figures = receiver.figures()
+    assert (figures.pulled, figures.acked, figures.held) == (1_234, 1_234, 0)
+    assert (figures.failed_acks, figures.given_back, figures.oldest_unacked_seconds) == (0, 0, 0)
+
+
+def test_a_batch_waits_for_its_age_or_its_size(numbered: Numbered) -> None:
+    with receiving(numbered.subscription) as receiver:
+        numbered.publish(range(10))
+        began = time.monotonic()
+        assert len(take(receiver, rows=10, seconds=30.0)) == 10
+        assert time.monotonic() - began < 10
+
+        numbered.publish(range(3))
+        began = time.monotonic()
+        assert len(take(receiver, rows=10, seconds=1.0)) == 3
+        assert time.monotonic() - began > 0.9
+
+
+def test_no_more_is_held_than_may_be(numbered: Numbered) -> None:
+    numbered.publish(range(2_000), size=100)
+
+    with receiving(numbered.subscription, max_messages=150) as receiver:
+        held = []
+        for _ in range(3):
+            until(lambda: receiver.figures().held == 150)
+            held.append(take(receiver, rows=40))
+        # What can get no fuller is given at once, however long it might have waited.
+        assert len(take(receiver, rows=40, seconds=60.0)) == 30
+        assert receiver.take(max_rows=1, max_bytes=9, max_seconds=0, wait_seconds=0.3) is None
+        assert receiver.figures().held == 150
+        receiver.ack(held[0])
+        until(lambda: receiver.figures().waiting == 40)
+        assert receiver.figures().held == 150
+
+    with receiving(numbered.subscription, max_bytes=5_000, pullers=1) as receiver:
+        # The first answer tells how large messages are.
+        until(lambda: receiver.figures().held_bytes >= 5_000)
+        time.sleep(0.3)
+        assert receiver.figures().held_bytes <= 5_000 + 100 * 110
+
+
+def test_a_limit_is_exact_and_the_rest_stays_available(numbered: Numbered) -> None:
+    numbered.publish(range(500))
+
+    with receiving(numbered.subscription, limit=123) as receiver:
+        found = []
+        while len(found) < 123:
+            held = take(receiver, rows=50, seconds=5.0)
+            found += numbers_of(held.messages.data)
+            receiver.ack(held)
+        assert receiver.take(max_rows=1, max_bytes=9, max_seconds=0, wait_seconds=0.5) is None
+        assert receiver.figures().pulled == 123
+        # Nothing waits for anything to run out: the other ones were never leased.
+        rest = numbered.left(expected=377)
+    assert sorted(found + rest) == list(range(500))
+
+
+def test_what_is_given_back_comes_again_at_once(numbered: Numbered) -> None:
+    numbered.publish(range(300))
+
+    with receiving(numbered.subscription, ack_deadline=60) as receiver:
+        until(lambda: receiver.figures().waiting == 300)
+        kept = take(receiver, rows=100)
+        returned = take(receiver, rows=50)
+        receiver.give_back(returned)
+        receiver.give_back(returned)
+        receiver.give_back()
+        began = time.monotonic()
+        rest = numbered.left(expected=200)
+        assert time.monotonic() - began < 15
+        # What was taken may still be acked after the end of pulling.
+        receiver.ack(kept)
+        receiver.ack(kept)
+    assert sorted(numbers_of(kept.messages.data) + rest) == list(range(300))
+    figures = receiver.figures()
+    assert (figures.acked, figures.held) == (100, 0)
+    assert figures.given_back >= 200
+
+
+def test_closing_gives_back_what_nobody_took(numbered: Numbered) -> None:
+    numbered.publish(range(200))
+    with receiving(numbered.subscription, ack_deadline=60) as receiver:
+        until(lambda: receiver.figures().waiting == 200)
+    receiver.close()
+
+    assert numbered.left(expected=200) == list(range(200))
+
+
+@pytest.mark.slow
+def test_what_is_held_beyond_the_ack_deadline_does_not_come_again(pubsub: str) -> None:
+    numbered = Numbered.make(ack_seconds=10)
+    numbered.publish(range(120))
+
+    with receiving(numbered.subscription) as receiver:
+        until(lambda: receiver.figures().waiting == 120)
+        held = take(receiver, rows=60)
+        # Another who pulls gets nothing, neither what was taken nor what waits.
+        assert numbered.left(seconds=15.0) == []
+        assert receiver.figures().extended >= 120
+        receiver.ack(held)
+        receiver.ack(take(receiver))
+    figures = receiver.figures()
+    assert (figures.acked, figures.expired, figures.failed_extensions) == (120, 0, 0)
+    # Leased for 30 s at the last extension, 10 of which are over; acked all the same.
+    assert numbered.left(seconds=35.0) == []
+
+
+def test_a_subscription_that_is_deleted_ends_it_with_a_line(numbered: Numbered) -> None:
+    with receiving(numbered.subscription) as receiver:
+        with subscriber_client() as client:
+            client.delete_subscription(subscription=numbered.subscription)
+        with pytest.raises(UsageError) as raised:
+            take(receiver, wait=30.0)
+    said = str(raised.value)
+    assert "\n" not in said
+    assert said.startswith(f"cannot pull from {numbered.subscription}: not found")
+
+
+def test_a_subscription_that_is_forbidden_names_the_role(
+    numbered: Numbered, proxy: GrpcFaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", proxy.address)
+    proxy.add("answer", method="Pull", code=grpc.StatusCode.PERMISSION_DENIED)
+
+    refused = pytest.raises(UsageError, match=r"not allowed .*; grant roles/pubsub.subscriber on")
+    with receiving(numbered.subscription) as receiver, refused:
+        take(receiver, wait=30.0)
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN])
+def test_pulls_that_fail_are_tried_again(
+    numbered: Numbered,
+    proxy: GrpcFaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    code: grpc.StatusCode,
+) -> None:
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", proxy.address)
+    fault = proxy.add("answer", nth(1, 2, 3, 4), method="Pull", code=code)
+    numbered.publish(range(5))
+
+    with receiving(numbered.subscription) as receiver:
+        held = take(receiver, rows=5, seconds=5.0)
+        receiver.ack(held)
+    assert sorted(numbers_of(held.messages.data)) == list(range(5))
+    assert receiver.figures().failed_pulls == fault.happened == 4
+
+
+def test_acks_and_extensions_that_fail_are_tried_again_then_counted(
+    numbered: Numbered,
+    proxy: GrpcFaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, "celes_beam")
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", proxy.address)
+    passing = proxy.add("answer", nth(1, 2), method="Acknowledge")
+    numbered.publish(range(10))
+
+    # Said to be leased for two seconds, so that extending begins at once.
+    with receiving(numbered.subscription, ack_deadline=2) as receiver:
+        proxy.add("answer", method="ModifyAckDeadline", code=grpc.StatusCode.INVALID_ARGUMENT)
+        first = take(receiver, rows=4, seconds=5.0)
+        receiver.ack(first)
+        assert passing.happened == 2
+        assert receiver.figures().acked == 4
+
+        until(lambda: receiver.figures().expired == 6)
+        assert receiver.figures().failed_extensions >= 6
+        assert any("leases could not be extended" in r.message for r in caplog.records)
+
+        proxy.add("answer", method="Acknowledge", code=grpc.StatusCode.INVALID_ARGUMENT)
+        second = take(receiver, rows=6)
+        receiver.ack(second)
+        assert any("6 messages could not be acked" in r.message for r in caplog.records)
+        with pytest.raises(UsageError, match="cannot ack messages of projects/"):
+            take(receiver, wait=5.0)
+    figures = receiver.figures()
+    assert (figures.acked, figures.failed_acks, figures.held) == (4, 6, 0)
