@@ -1,4 +1,4 @@
-"""Messages of known sales for tests: message n holds one sale of n cents, every tenth a broken one."""
+"""Messages of known sales for tests: message n holds a sale of n + 1 cents, or a broken one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One batch of messages as the journal keeps it: what was read of them, and where it is to go.
 
-    magic, length of the header | header (msgpack) | accepted | rejected | messages
+    magic, length and checksum of the header | header (msgpack) | accepted | rejected | messages
 
 The rows are Arrow IPC. Ids stand in the header, so that they can be read without the rows.
 """
@@ -22,7 +22,7 @@ from celes_beam.errors import IntegrityError
 from celes_beam.sales.messages import ATTEMPT, CheckedMessages, Messages
 
 _MAGIC = b"celes-1\n"
-_PREFIX = struct.Struct(">8sI")
+_PREFIX = struct.Struct(">8sII")
 _FIRST_READ = 262_144
 _MESSAGE = "_message"
 _WHOLE = "_whole"
@@ -134,7 +134,7 @@ def encode_entry(entry: Entry) -> bytes:
             crc32=zlib.crc32(body),
         )
     )
-    return b"".join((_PREFIX.pack(_MAGIC, len(header)), header, body))
+    return b"".join((_PREFIX.pack(_MAGIC, len(header), zlib.crc32(header)), header, body))
 
 
 def decode_entry(data: bytes, name: str) -> Entry:
@@ -174,7 +174,7 @@ def read_header(file: BinaryIO, name: str) -> Header:
     """Read the header alone. Raises ``IntegrityError`` naming the entry when it is damaged."""
     try:
         data = file.read(_FIRST_READ)
-        magic, length = _PREFIX.unpack_from(data)
+        magic, length, _ = _PREFIX.unpack_from(data)
         if magic == _MAGIC and len(data) < _PREFIX.size + length:
             data += file.read(_PREFIX.size + length - len(data))
         return _header(data)[0]
@@ -183,11 +183,12 @@ def read_header(file: BinaryIO, name: str) -> Header:
 
 
 def _header(data: bytes) -> tuple[Header, int]:
-    magic, length = _PREFIX.unpack_from(data)
-    if magic != _MAGIC:
-        raise msgspec.DecodeError("it is not an entry of this version")
+    magic, length, crc32 = _PREFIX.unpack_from(data)
     start = _PREFIX.size + int(length)
-    return msgspec.msgpack.decode(data[_PREFIX.size : start], type=Header), start
+    header = data[_PREFIX.size : start]
+    if magic != _MAGIC or len(header) != length or zlib.crc32(header) != crc32:
+        raise msgspec.DecodeError("its header is not whole")
+    return msgspec.msgpack.decode(header, type=Header), start
 
 
 def _accepted_columns(checked: CheckedMessages) -> pa.RecordBatch:

@@ -55,7 +55,7 @@ def entry_name(writer: str, number: int) -> str:
 
 
 def batch_name(keys: Sequence[str]) -> str:
-    """The name of the entry of a batch that comes again as it is: a digest of its messages' keys."""
+    """The name of the entry of a batch that comes again as it is, made of its messages' keys."""
     digest = hashlib.blake2b(msgspec.msgpack.encode(keys), digest_size=16).hexdigest()
     return entry_name(f"batch-{digest}", 0)
 
