@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from celes_beam.errors import InputChangedError, InputError, StorageError
 from celes_beam.stores.cloud.clients import GCS_SCHEME
+from celes_beam.stores.cloud.read_failures import READ_ERRORS, read_failure
 from celes_beam.stores.inputs.gcs_files import list_gcs, open_gcs
 from celes_beam.stores.inputs.globs import HIDDEN, MAGIC, glob_pattern
 from celes_beam.stores.inputs.names import COMPRESSED_SUFFIXES, FORMAT_OF_SUFFIX, format_of_name
@@ -239,18 +240,26 @@ def open_input(file: InputFile) -> pa.NativeFile:
             source = pa.OSFile(file.path)
             version = str(Path(file.path).stat().st_mtime_ns)
         now = InputFile(file.path, source.size(), version)
-    except FileNotFoundError:
-        raise InputChangedError(f"{file.path}: gone since it was listed; run again") from None
-    except PermissionError as error:
-        raise InputChangedError(
-            f"{file.path}: no permission to read it: allow it (chmod), or leave it out"
+    except (*READ_ERRORS, pa.ArrowException) as error:
+        raise unreadable(file, error) or StorageError(
+            f"{file.path}: cannot be opened: {error}"
         ) from error
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"{file.path}: cannot be opened: {error}") from error
     if now != file:
         source.close()
         raise changed(file)
     return source
+
+
+def unreadable(file: InputFile, error: BaseException) -> InputChangedError | StorageError | None:
+    """Make the error of a file that could not be read; None when what it holds is to blame."""
+    failure = read_failure(error)
+    if failure is None:
+        return None
+    if failure.kind == "gone":
+        return InputChangedError(f"{file.path}: gone since it was listed; run again")
+    if failure.kind == "refused":
+        return InputChangedError(f"{file.path}: {failure.why}, or leave it out")
+    return StorageError(f"{file.path}: reading failed: {failure.why}; run it again")
 
 
 def changed(file: InputFile) -> InputChangedError:

@@ -22,7 +22,8 @@ from celes_beam.sales.csv_dialect import (
 from celes_beam.sales.record_ends import find_records
 from celes_beam.sales.records import LINE_FEED, Block
 from celes_beam.stores.cloud.clients import GCS_SCHEME
-from celes_beam.stores.inputs.files import InputFile, open_input
+from celes_beam.stores.cloud.read_failures import READ_ERRORS
+from celes_beam.stores.inputs.files import InputFile, open_input, unreadable
 from celes_beam.stores.inputs.formats import Kind, find_kind
 from celes_beam.stores.inputs.read_options import CSV, MIB, PARQUET, ReadOptions
 from celes_beam.stores.inputs.text_stream import TextStream
@@ -179,8 +180,8 @@ def _plan_parquet(file: InputFile, how: ReadOptions) -> list[FileRange]:
         try:
             metadata = pq.ParquetFile(source).metadata
             schema = metadata.schema.to_arrow_schema()
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(
+        except (pa.ArrowException, *READ_ERRORS) as error:
+            raise unreadable(file, error) or InputError(
                 f"{file.path}: a damaged or unfinished Parquet file ({error}); get it again"
             ) from error
     locate = locate_columns if how.transform is None else name_fields

@@ -16,7 +16,8 @@ from celes_beam.sales.decode_ndjson import decode_ndjson
 from celes_beam.sales.decode_parquet import decode_columns
 from celes_beam.sales.outcomes import all_malformed
 from celes_beam.sales.rejected import Checked
-from celes_beam.stores.inputs.files import open_input
+from celes_beam.stores.cloud.read_failures import READ_ERRORS
+from celes_beam.stores.inputs.files import open_input, unreadable
 from celes_beam.stores.inputs.ranges import FileRange
 from celes_beam.stores.inputs.read_options import CSV, PARQUET, ReadOptions
 from celes_beam.stores.inputs.text_blocks import LongLine, TextBlock, read_blocks
@@ -135,8 +136,8 @@ def _parquet_batches(
             while (batch := next(batches, None)) is not None:
                 expected -= batch.num_rows
                 yield batch, names
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(
+        except (pa.ArrowException, *READ_ERRORS) as error:
+            raise unreadable(part.file, error) or InputError(
                 f"{part.file.path}: a damaged Parquet file ({error}); get it again"
             ) from error
     if expected:

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from celes_beam.errors import InputError, StorageError
 from celes_beam.sales.csv_dialect import CsvDialect, encode_marked, transcoder
-from celes_beam.stores.inputs.files import InputFile, changed, open_input
+from celes_beam.stores.cloud.read_failures import READ_ERRORS
+from celes_beam.stores.inputs.files import InputFile, changed, open_input, unreadable
 
 _UTF8 = CsvDialect()
 _SKIP_BYTES = 1 << 20
@@ -39,12 +40,15 @@ class TextStream:
         self._decoded = b""
         self._left = None if end is None else end - start
         self._source = open_input(file)
-        if compression:
-            self._source = pa.CompressedInputStream(self._source, compression)
-        if compression or self._decoder:
-            self._skip(start)
-        else:
-            self._source.seek(start)
+        try:
+            if compression:
+                self._source = pa.CompressedInputStream(self._source, compression)
+            if compression or self._decoder:
+                self._skip(start)
+            else:
+                self._source.seek(start)
+        except READ_ERRORS as error:
+            raise self._failed(error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -83,13 +87,17 @@ class TextStream:
     def _read_raw(self, buffer: memoryview) -> int:
         try:
             return int(self._source.readinto(buffer))
-        except OSError as error:
-            if self._compression is None:
-                raise StorageError(f"{self._file.path}: reading failed: {error}") from error
-            raise InputError(
+        except READ_ERRORS as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> InputError | StorageError:
+        failure = unreadable(self._file, error)
+        if failure is None and self._compression is not None:
+            return InputError(
                 f"{self._file.path}: its {self._compression} stream is damaged or cut off "
                 f"({error}); get the file again"
-            ) from error
+            )
+        return failure or StorageError(f"{self._file.path}: reading failed: {error}")
 
     def _read_decoded(self, buffer: memoryview, decoder: IncrementalDecoder) -> int:
         while not self._decoded:

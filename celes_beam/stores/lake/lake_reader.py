@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from celes_beam.contract import CATEGORY, REGION, SCHEMA
 from celes_beam.errors import CelesError, IntegrityError, StorageError
 from celes_beam.stores.cloud.clients import GCS_SCHEME
+from celes_beam.stores.cloud.read_failures import READ_ERRORS, read_failure
 from celes_beam.stores.lake.storage import open_storage
 
 BATCH_ROWS = 131_072
@@ -72,8 +73,8 @@ Place = Held | Fixed
 class LakeReader:
     """Splits committed files into pieces and reads them; small and picklable, for workers.
 
-    Raises ``StorageError`` for a file that is gone, ``IntegrityError`` for one that is not as it
-    was committed.
+    Raises ``StorageError`` for a file that is gone or cannot be read, ``IntegrityError`` for one
+    that is not as it was committed.
     """
 
     root: str
@@ -154,10 +155,7 @@ class LakeReader:
         except StorageError as error:
             if storage.exists(file.name):
                 raise
-            raise StorageError(
-                f"{self.path(file)} is gone: it was replaced since this run began to read; "
-                "run again"
-            ) from error
+            raise self._gone(file) from error
 
     def _parquet(
         self, opened: BinaryIO, file: LakeFile, as_dictionary: Sequence[str] = ()
@@ -171,7 +169,7 @@ class LakeReader:
                 # From a bucket one large request is faster than many small ones.
                 pre_buffer=self.root.startswith(GCS_SCHEME),
             )
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, *READ_ERRORS) as error:
             raise self._refuse(file, error) from error
 
     def _batches(
@@ -181,12 +179,22 @@ class LakeReader:
             yield from parquet.iter_batches(
                 BATCH_ROWS, row_groups=list(piece.groups), columns=list(columns), use_threads=False
             )
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, *READ_ERRORS) as error:
             raise self._refuse(piece.file, error) from error
 
     def _refuse(self, file: LakeFile, error: Exception) -> CelesError:
+        failure = read_failure(error)
+        if failure is not None and failure.kind == "gone":
+            return self._gone(file)
+        if failure is not None:
+            return StorageError(f"{self.path(file)}: reading failed: {failure.why}; run it again")
         why = " ".join(str(error).split())
         return self._unreadable(f"{self.path(file)} cannot be read as Parquet: {why}")
+
+    def _gone(self, file: LakeFile) -> StorageError:
+        return StorageError(
+            f"{self.path(file)} is gone: it was replaced since this run began to read; run again"
+        )
 
 
 def repeat(value: pa.Array, rows: int) -> pa.Array:

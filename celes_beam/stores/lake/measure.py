@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from celes_beam.contract import AMOUNT, DATE
-from celes_beam.errors import IntegrityError
+from celes_beam.errors import CelesError, IntegrityError, StorageError
+from celes_beam.stores.cloud.read_failures import READ_ERRORS, read_failure
 
 BATCH_ROWS = 131_072
 _CHECKSUM_BLOCK = 4 * 2**20
@@ -33,20 +34,27 @@ class Content:
 
 
 def open_parquet(file: BinaryIO, name: str, **settings: object) -> pq.ParquetFile:
-    """Open a Parquet file. Raises ``IntegrityError`` naming it when it is not one."""
+    """Open a Parquet file.
+
+    Raises ``IntegrityError`` naming it when it is not one, ``StorageError`` when reading fails.
+    """
     try:
         return pq.ParquetFile(file, **settings)
-    except (pa.ArrowException, KeyError) as error:
+    except (pa.ArrowException, *READ_ERRORS, KeyError) as error:
         raise _unreadable(name, error) from error
 
 
 def batches(
     parquet: pq.ParquetFile, name: str, columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Read a file in batches. Raises ``IntegrityError`` naming it when it cannot be decoded."""
+    """Read a file in batches.
+
+    Raises ``IntegrityError`` naming it when it cannot be decoded, ``StorageError`` when reading
+    fails.
+    """
     try:
         yield from parquet.iter_batches(BATCH_ROWS, columns=columns, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, *READ_ERRORS) as error:
         raise _unreadable(name, error) from error
 
 
@@ -84,8 +92,14 @@ def measure_file(path: Path) -> tuple[int, str]:
 
 
 def check_bytes(file: BinaryIO, name: str, *, size: int, crc32c: str) -> None:
-    """Raise ``IntegrityError`` unless a file, open at its beginning, is the one committed."""
-    found_size, found_crc32c = checksum(file)
+    """Raise ``IntegrityError`` unless a file, open at its beginning, is the one committed.
+
+    ``StorageError`` when reading fails.
+    """
+    try:
+        found_size, found_crc32c = checksum(file)
+    except READ_ERRORS as error:
+        raise _unreadable(name, error) from error
     if found_size != size:
         raise IntegrityError(f"{name}: {found_size:,} bytes, but {size:,} were committed")
     if found_crc32c != crc32c:
@@ -93,5 +107,8 @@ def check_bytes(file: BinaryIO, name: str, *, size: int, crc32c: str) -> None:
     file.seek(0)
 
 
-def _unreadable(name: str, error: Exception) -> IntegrityError:
+def _unreadable(name: str, error: Exception) -> CelesError:
+    failure = read_failure(error)
+    if failure is not None:
+        return StorageError(f"{name}: reading failed: {failure.why}; run it again")
     return IntegrityError(f"{name} cannot be read as Parquet: {' '.join(str(error).split())}")
