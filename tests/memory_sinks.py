@@ -26,22 +26,17 @@ class Killed(BaseException):
 
 @dataclass
 class Faults:
-    """Raises at the ``at``-th step; ``after`` it has had its effect, or before."""
+    """Raises at the ``at``-th step, before it has any effect."""
 
     at: int = 0
-    after: bool = False
     error: type[BaseException] = Killed
     steps: list[str] = field(default_factory=list)
 
     def step(self, name: str, work: Callable[[], Any]) -> Any:
         self.steps.append(name)
-        fails = len(self.steps) == self.at
-        if fails and not self.after:
+        if len(self.steps) == self.at:
             raise self.error(name)
-        done = work()
-        if fails:
-            raise self.error(name)
-        return done
+        return work()
 
 
 @dataclass

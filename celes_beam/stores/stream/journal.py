@@ -170,18 +170,20 @@ class Journal:
         # In order: while the last entry of a writer is there, none before it seems to be the last.
         for name in sorted(names):
             self._storage.delete(name + _ENTRY)
-            for note in listing.notes.get(name, ()):
-                self._storage.delete(note)
-            if name in listing.marked:
-                self._storage.delete(name + _APPLIED)
+            self._delete_notes(listing, name)
 
     def sweep(self, listing: Listing) -> None:
         """Delete marks and notes whose entries are gone: their deletion was cut short."""
-        for name in listing.marked - listing.entries.keys():
+        for name in (listing.marked | listing.notes.keys()) - listing.entries.keys():
+            # It may have been put while the listing was made.
+            if not self._storage.exists(name + _ENTRY):
+                self._delete_notes(listing, name)
+
+    def _delete_notes(self, listing: Listing, name: str) -> None:
+        for note in listing.notes.get(name, ()):
+            self._storage.delete(note)
+        if name in listing.marked:
             self._storage.delete(name + _APPLIED)
-        for name in listing.notes.keys() - listing.entries.keys():
-            for note in listing.notes[name]:
-                self._storage.delete(note)
 
     def _header(self, name: str) -> Header:
         with self._storage.open(name + _ENTRY) as file:

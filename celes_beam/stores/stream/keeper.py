@@ -60,6 +60,7 @@ class Keeper:
             waiting = [name for name in waiting if name not in flushed]
         for name in waiting:
             self._writer.recover(name)
+        self._journal.sweep(found)
         return len(waiting)
 
     def lately(self) -> Iterator[tuple[list[str], int]]:
