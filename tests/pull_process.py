@@ -2,7 +2,7 @@
 
     python -m tests.pull_process SUBSCRIPTION OUT {"settings": "of PullMessages", …} [flags of Beam]
 
-SIGTERM ends it. The last line it prints is JSON of how it ended.
+SIGTERM ends it. It prints a line of JSON of how it ended.
 """
 
 from __future__ import annotations
