@@ -29,8 +29,15 @@ class Topic:
             subscriber.create_subscription(name=subscription, topic=topic, ack_deadline_seconds=60)
         return Topic(topic, subscription)
 
-    def pull(self, expected: int) -> Messages:
-        """All messages, once as many as expected were there and then no more come."""
+    def delete(self) -> None:
+        with publisher_client() as publisher:
+            publisher.delete_topic(topic=self.path)
+
+    def pull(self, expected: int, *, then_no_more: bool = True) -> Messages:
+        """All messages, once as many as expected were there and then no more come.
+
+        Without ``then_no_more`` the first ones, as many or a few more.
+        """
         from google.api_core.exceptions import DeadlineExceeded
 
         pulled = Messages([], [], [], [])
@@ -58,3 +65,5 @@ class Topic:
                             "ack_ids": [received.ack_id for received in found],
                         }
                     )
+                if not then_no_more and len(pulled) >= expected:
+                    return pulled
