@@ -13,6 +13,8 @@ from celes_beam.commands.stream_status import StreamFigures, told
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from celes_beam.stores.messages.pulling import Ended
+
 EndedBy = Literal["max_messages", "idle_timeout", "deadline", "signal"]
 
 _REASONS: dict[EndedBy, str] = {
@@ -21,6 +23,12 @@ _REASONS: dict[EndedBy, str] = {
     "deadline": "its time was over (--deadline)",
     "signal": "it was told to stop",
 }
+
+
+def ended_by(ended: Ended | None) -> EndedBy:
+    """Why a stream ended; a runner that was told to stop may not have asked for a batch since."""
+    names: dict[str, EndedBy] = {name: name for name in _REASONS}
+    return names.get(ended or "", "signal")
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,8 @@ def check_dead_letter_topic(topic: str, read: SubscriptionFacts) -> None:
 
 
 def _first_reader(client: Any, topic: str) -> str | None:
+    # The local stand-in lists no subscriptions of a topic that is not there, too.
+    client.get_topic(request={"topic": topic}, timeout=REQUEST_SECONDS)
     return next(
         iter(client.list_topic_subscriptions(request={"topic": topic}, timeout=REQUEST_SECONDS)),
         None,

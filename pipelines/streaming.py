@@ -1,0 +1,273 @@
+"""Messages of Pub/Sub in; rows in BigQuery and a lake, and dead letters out.
+
+    off Dataflow   Pull ─ Deliver (check, journal, append, dead letters: one fused step)
+    on Dataflow    Read ─ batches ─ Reshuffle ─ [Open streams ─ Reshuffle] ─ Deliver ─ Flush
+
+A message is acknowledged when its rows are where they belong. Elements are whole batches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from celes_beam.commands.command_line import run_and_show
+from celes_beam.commands.flags import add_run_flags, flag_parser, known_flags, parse_flags
+from celes_beam.commands.stream_options import add_stream_flags
+from celes_beam.errors import ConfigError
+
+# Beam takes a second to import, and the rest half of one: only once the flags are right.
+if TYPE_CHECKING:
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from celes_beam.commands.launched import Launched
+    from celes_beam.commands.stream_options import StreamOptions
+    from celes_beam.commands.stream_summary import StreamSummary
+    from celes_beam.stores.messages.subscription import SubscriptionFacts
+    from celes_beam.stores.stream.delivery import DeliverySpec
+
+PROGRAM = "pipelines.streaming"
+DESCRIPTION = (
+    "Read sales from Pub/Sub, check every row, and write the accepted ones to BigQuery and a lake, "
+    "the rejected ones to a dead-letter topic, with their reasons; losing nothing."
+)
+_LOGGER = logging.getLogger(__name__)
+_STOPPING = "stopping when what was taken is written and acknowledged; once more stops at once"
+
+
+def build(
+    pipeline: beam.Pipeline,
+    options: StreamOptions,
+    spec: DeliverySpec,
+    facts: SubscriptionFacts,
+    *,
+    native: bool = False,
+) -> None:
+    """Build the pipeline; ``native`` is for Dataflow, which has a source and shuffle of its own."""
+    from celes_beam.transforms.deliver import (  # noqa: PLC0415
+        DeliverMessages,
+        FlushLake,
+        OpenStreams,
+    )
+    from celes_beam.transforms.pubsub import PullMessages, ReadNativeBatches  # noqa: PLC0415
+
+    if not native:
+        _ = (
+            pipeline
+            | "Pull"
+            >> PullMessages(
+                facts.path,
+                options.run_id,
+                max_batch_rows=options.max_batch_rows,
+                max_batch_seconds=options.max_batch_seconds,
+                ack_deadline=facts.ack_deadline_seconds,
+                **dataclasses.asdict(options.ending),
+            )
+            | "Deliver" >> DeliverMessages(spec)
+        )
+        return
+    batches = pipeline | "Messages" >> ReadNativeBatches(
+        facts.path,
+        options.rules.id_attribute,
+        max_batch_rows=options.max_batch_rows,
+        max_batch_seconds=options.max_batch_seconds,
+    )
+    placed = spec.is_exactly_once
+    if placed:
+        batches = batches | "Place" >> OpenStreams(spec)
+    delivered = batches | "Deliver" >> DeliverMessages(spec, placed)
+    if spec.lake is not None:
+        _ = delivered | "Flush" >> FlushLake(spec)
+
+
+def run(argv: Sequence[str] | None = None) -> StreamSummary | Launched:
+    """Run the pipeline that a command line asks for until it ends, and say what came of it.
+
+    Raises the errors of ``celes_beam.errors``; see ``main`` for their exit codes.
+    """
+    parser = flag_parser(PROGRAM, DESCRIPTION, add_stream_flags, add_run_flags)
+    flags, beam_argv = parse_flags(parser, sys.argv[1:] if argv is None else argv)
+
+    from celes_beam.commands.console import check_json_target  # noqa: PLC0415
+    from celes_beam.commands.stream_options import stream_options  # noqa: PLC0415
+
+    options = stream_options(flags)
+    check_json_target(flags.summary_json, options.output or "")
+
+    from celes_beam.transforms.options import beam_options, is_native, new_pipeline  # noqa: PLC0415
+
+    beam_flags = beam_options(beam_argv, known_flags(parser))
+    native = is_native(beam_flags)
+    _set_streaming(beam_flags, options, native=native)
+    pipeline = new_pipeline(beam_flags)
+    options, facts = _look_at_messages(options)
+    spec = delivery_spec(options, native=native)
+    _prepare(options)
+    build(pipeline, options, spec, facts, native=native)
+    summary: StreamSummary | Launched = (
+        _launch(pipeline, options)
+        if native
+        else _run_here(pipeline, beam_flags, options, spec, flags)
+    )
+    if flags.summary_json:
+        summary.write_json(flags.summary_json)
+    return summary
+
+
+def delivery_spec(options: StreamOptions, *, native: bool) -> DeliverySpec:
+    """What is fixed for every batch of a run. Raises ``ConfigError`` for a journal that lacks."""
+    from celes_beam.stores.stream.delivery import DeliverySpec  # noqa: PLC0415
+
+    if native and options.journal is not None:
+        raise ConfigError("--journal is for other runners than Dataflow: leave it out")
+    return DeliverySpec(
+        message_rules=options.rules,
+        run_id=options.run_id,
+        table=options.warehouse,
+        lake=options.output,
+        journal=options.journal,
+        dead_letter_topic=options.dead_letter_topic,
+        delivery=options.delivery,
+        layout=options.layout,
+        dedupe_minutes=options.dedupe_minutes,
+        flush_seconds=options.lake_flush_seconds,
+        stable_batches=native,
+    )
+
+
+def _set_streaming(beam_flags: PipelineOptions, options: StreamOptions, *, native: bool) -> None:
+    """Make an unbounded pipeline of it, and refuse what would do nothing, or lose messages."""
+    from apache_beam.options.pipeline_options import (  # noqa: PLC0415
+        DirectOptions,
+        StandardOptions,
+    )
+
+    beam_flags.view_as(StandardOptions).streaming = True
+    workers = beam_flags.view_as(DirectOptions).direct_num_workers
+    if workers != 1:
+        raise ConfigError(
+            f"--direct_num_workers {workers}: that runner loses messages of a stream with more "
+            "than one worker: leave it out"
+        )
+    if not native:
+        return
+    for name, value in dataclasses.asdict(options.ending).items():
+        if value is not None:
+            raise ConfigError(
+                f"--{name} is for a run on this machine: on Dataflow a job is drained (gcloud "
+                "dataflow jobs drain JOB); leave it out"
+            )
+    if options.metrics_port is not None:
+        raise ConfigError("--metrics_port is for a run on this machine: Dataflow shows figures")
+
+
+def _look_at_messages(options: StreamOptions) -> tuple[StreamOptions, SubscriptionFacts]:
+    """Look at the subscription (made when a topic is read) and the dead-letter topic."""
+    from celes_beam.stores.messages.dead_letter_topic import (  # noqa: PLC0415
+        check_dead_letter_topic,
+    )
+    from celes_beam.stores.messages.subscription import (  # noqa: PLC0415
+        check_subscription,
+        subscription_for_topic,
+    )
+
+    if options.topic is not None:
+        name = f"{options.topic.split('/')[-1]}-celes-beam"
+        facts = subscription_for_topic(options.topic, name)
+        _LOGGER.info("reading %s by subscription %s", options.topic, facts.path)
+    else:
+        facts = check_subscription(options.subscription or "")
+    if options.dead_letter_topic is not None:
+        check_dead_letter_topic(options.dead_letter_topic, facts)
+    rules = dataclasses.replace(options.rules, source=f"pubsub:{facts.path}")
+    return dataclasses.replace(options, subscription=facts.path, rules=rules), facts
+
+
+def _prepare(options: StreamOptions) -> None:
+    """Make the tables, and find out early that the lake cannot be appended to."""
+    from celes_beam.sales.messages import Drift  # noqa: PLC0415
+    from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
+    from celes_beam.stores.warehouse.stream_tables import make_stream  # noqa: PLC0415
+
+    layout = options.layout
+    if options.output is not None:
+        Lake.open(options.output).prepare(
+            run_id=options.run_id, if_exists="append", partition_by=layout.partition_by
+        )
+    if options.warehouse is not None:
+        in_path = layout.partition_by if options.output is not None else ()
+        keep = options.rules.drift is Drift.KEEP
+        make_stream(options.warehouse, in_path, keep_other_fields=keep)
+
+
+def _launch(pipeline: beam.Pipeline, options: StreamOptions) -> Launched:
+    """Start the job on Dataflow, and leave it running."""
+    from celes_beam.commands.launched import Launched  # noqa: PLC0415
+
+    result: Any = pipeline.run()
+    return Launched(options.run_id, str(result.job_id()), options.subscription or "")
+
+
+def _run_here(
+    pipeline: beam.Pipeline,
+    beam_flags: PipelineOptions,
+    options: StreamOptions,
+    spec: DeliverySpec,
+    flags: argparse.Namespace,
+) -> StreamSummary:
+    """Run until an end or a signal; what was taken is then written, flushed and acknowledged."""
+    from celes_beam.commands.prometheus import serve_metrics  # noqa: PLC0415
+    from celes_beam.commands.stop_request import StopRequest  # noqa: PLC0415
+    from celes_beam.commands.stream_status import watch_stream  # noqa: PLC0415
+    from celes_beam.commands.stream_summary import StreamSummary, ended_by  # noqa: PLC0415
+    from celes_beam.stores.messages.pulling import pulling  # noqa: PLC0415
+    from celes_beam.stores.stream.sharing import shared_delivery  # noqa: PLC0415
+    from celes_beam.transforms.options import run_until_stopped  # noqa: PLC0415
+
+    pulled = pulling(options.run_id)
+    started = time.perf_counter()
+    with ExitStack() as shown:
+        meter = shown.enter_context(watch_stream(options.run_id, mode=flags.progress))
+        meter.follow(pulled.figures)
+        if options.metrics_port is not None:
+            shown.enter_context(serve_metrics(options.metrics_port, meter))
+        run_until_stopped(pipeline, beam_flags, StopRequest(pulled.stop, _STOPPING))
+        shared_delivery(options.run_id).finish(spec)
+        meter.committed(_commits(options))
+        figures = meter.read()
+    return StreamSummary.of(
+        figures,
+        run_id=options.run_id,
+        subscription=options.subscription or "",
+        table=str(options.warehouse.table) if options.warehouse is not None else None,
+        lake=options.output,
+        dead_letter_topic=options.dead_letter_topic,
+        seconds=time.perf_counter() - started,
+        ended_by=ended_by(pulled.ended_by),
+    )
+
+
+def _commits(options: StreamOptions) -> int:
+    """How many commits of the lake are this run's."""
+    from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
+
+    if options.output is None:
+        return 0
+    runs = Lake.open(options.output).runs()
+    return sum(run.run_id.startswith(f"{options.run_id}-") for run in runs)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run, print the summary, and return the exit code."""
+    return run_and_show(PROGRAM, run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
