@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +30,13 @@ _MOST_BYTES = 512 << 20
 """Of messages that are held in memory until the commit is decided."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Pulled:
+    """Messages that are held; ``fates`` is None as long as nobody has said what becomes of them."""
+
     held: Held
     rejected: pa.RecordBatch
-    fates: Fates
+    fates: Fates | None = None
 
 
 class TopicRows:
@@ -77,14 +79,15 @@ class TopicRows:
             )
             if held is not None:
                 count += len(held)
-                yield _as_found(held)
+                yield self._as_found(held)
             elif time.time() - max(began, receiver.last_came) >= self._idle_timeout:
-                return
+                break
+        # What is given back below is for the next to pull, not for us.
+        receiver.give_back()
 
     def tell(self, found: Found, fates: Fates) -> None:
         """Note what is to become of some messages."""
-        assert isinstance(found.token, Held)
-        self._pulled.append(_Pulled(found.token, found.rejected, fates))
+        next(p for p in reversed(self._pulled) if p is found.token).fates = fates
 
     def send_again(self, topic: str, rejected: RejectedNow) -> int:
         """Write messages that were rejected again to a dead-letter topic; returns how many.
@@ -96,7 +99,10 @@ class TopicRows:
         with DeadLetters(topic) as letters:
             for pulled in self._pulled:
                 places, rows = [], []
-                for place in np.flatnonzero(pulled.fates.chosen).tolist():
+                chosen = (
+                    [] if pulled.fates is None else np.flatnonzero(pulled.fates.chosen).tolist()
+                )
+                for place in chosen:
                     key = (
                         pulled.rejected.column("source")[place].as_py(),
                         pulled.rejected.column("position")[place].as_py(),
@@ -110,37 +116,53 @@ class TopicRows:
 
     def settle(self) -> None:
         """Ack what was replayed, now that it is decided, and give the rest back."""
-        receiver, pulled = self._receiver, self._pulled
-        if receiver is None:
-            return
-        connection = Connection(self.name)
-        try:
-            for one in pulled:
-                over = one.fates.chosen | one.fates.over
-                if over.all():
-                    receiver.ack(one.held)
-                    continue
-                ids = [one.held.ack_ids[place] for place in np.flatnonzero(over).tolist()]
-                for piece in pieces(ids):
-                    connection.acknowledge(piece)
-                receiver.give_back(one.held)
-        finally:
-            self._pulled = []
-            connection.close()
+        self._let_go(_over)
 
     def close(self) -> None:
         """Give back what was not acked."""
-        if self._receiver is None:
+        self._let_go(lambda pulled: np.zeros(len(pulled.held), np.bool_))
+
+    def _let_go(self, is_over: Callable[[_Pulled], Mask]) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is None:
             return
-        for pulled in self._pulled:
-            self._receiver.give_back(pulled.held)
-        self._pulled = []
-        self._receiver.close()
+        back: list[str] = []
+        connection = Connection(self.name)
+        try:
+            for pulled in self._pulled:
+                over = is_over(pulled)
+                if over.all():
+                    receiver.ack(pulled.held)
+                    continue
+                for piece in pieces(_ids(pulled.held, over)):
+                    connection.acknowledge(piece)
+                back += _ids(pulled.held, ~over)
+            # Its leases end first, or it would extend what is given back.
+            receiver.close()
+            for piece in pieces(back):
+                connection.modify(piece, 0)
+        finally:
+            self._pulled = []
+            receiver.close()
+            connection.close()
+
+    def _as_found(self, held: Held) -> Found:
+        pulled = _Pulled(held, read_dead_letters(held.messages))
+        self._pulled.append(pulled)
+        whole: Mask = np.array([CUT not in a for a in held.messages.attributes], np.bool_)
+        return Found(pulled.rejected, whole, pulled)
 
 
-def _as_found(held: Held) -> Found:
-    whole: Mask = np.array([CUT not in a for a in held.messages.attributes], np.bool_)
-    return Found(read_dead_letters(held.messages), whole, held)
+def _over(pulled: _Pulled) -> Mask:
+    fates = pulled.fates
+    if fates is None:
+        return np.zeros(len(pulled.held), np.bool_)
+    over: Mask = fates.chosen | fates.over
+    return over
+
+
+def _ids(held: Held, which: Mask) -> list[str]:
+    return [held.ack_ids[place] for place in np.flatnonzero(which).tolist()]
 
 
 def _to_send(
