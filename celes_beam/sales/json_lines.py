@@ -45,6 +45,8 @@ _NUMBER_STARTS = frozenset("-0123456789")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _ESCAPED = re.compile(r'[\\"\x00-\x1f]')
 _MOST_OTHER_KEYS = 64
+_MOST_REMEMBERED = 256
+_LONGEST_REMEMBERED = 100
 MOST_OTHERS = 256
 """A transform gets at most this many fields beside the columns."""
 
@@ -132,6 +134,7 @@ class LineDecoder:
             key = fold_header((mapping or {}).get(name, name))
             self._wanted.setdefault(key, []).append(i)
         self._columns_of_key: dict[str, list[int]] = {}
+        self._mark_of_key: dict[str, bytes] = {}
         self._point = notation.decimal_point
         self._decode_usual = _usual_decoder(keys) if keys and self._point == "." else None
         self._has_escapes = has_escapes
@@ -175,12 +178,14 @@ class LineDecoder:
             columns = self._columns_of_key.get(key)
             if columns is None:
                 columns = self._find_columns(key)
-            if not columns and others is not None:
-                others[key] = bytes(raw)
+            if not columns:
+                if others is not None:
+                    others[key] = bytes(raw)
+                continue
             for column in columns:
                 if column in marks:
                     raise _NotARowError
-                marks[column] = _mark(key)
+                marks[column] = self._mark_of_key[key]
                 row[column] = self._text_of(bytes(raw), column)
         if self._repeats(line, list(marks.values())):
             raise _NotARowError
@@ -200,9 +205,12 @@ class LineDecoder:
 
     def _find_columns(self, key: str) -> list[int]:
         columns = self._wanted.get(fold_header(key), [])
-        # Keys may be data in disguise, so only those that are wanted are remembered.
+        # Keys may be data in disguise, so of those that are not wanted only some are remembered.
         if columns:
-            self._columns_of_key[key] = columns
+            self._mark_of_key[key] = _mark(key)
+        elif len(self._columns_of_key) >= _MOST_REMEMBERED or len(key) > _LONGEST_REMEMBERED:
+            return columns
+        self._columns_of_key[key] = columns
         return columns
 
     def _text_of(self, raw: bytes, column: int) -> str | None:
