@@ -10,11 +10,9 @@ import pytest
 
 from celes_beam.contract import COLUMN_NAMES
 from celes_beam.errors import StorageError, UsageError
-from celes_beam.sales.messages import Messages
 from celes_beam.stores.cloud.clients import bigquery_client, publisher_client, subscriber_client
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
-from celes_beam.stores.messages.dead_letter_format import read_dead_letters
 from celes_beam.stores.replay.topic import TopicRows
 from celes_beam.stores.warehouse.table_name import parse_table_name
 from pipelines import batch, replay
@@ -38,13 +36,12 @@ def sales(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("source", ["lake", "sales table", "rejected table"])
+@pytest.mark.parametrize("source", ["lake", "table"])
 def test_from_a_bucket_and_a_table(bucket: Any, dataset: str, sales: Path, source: str) -> None:
     lake, table = f"gs://{bucket.name}/lake", parse_table_name(f"{dataset}.ventas")
     into = ["-o", lake, "--bigquery_table", str(table), *QUIET]
     batch.run(["-i", str(sales), "--regions", "Norte", *into])
-    name = {"lake": lake, "sales table": str(table), "rejected table": str(table.rejected)}[source]
-    flags = ["--from", name, *into]
+    flags = ["--from", lake if source == "lake" else str(table.rejected), *into]
 
     found = replay.run([*flags, "--regions", "Norte,Marte"]).to_dict()
 
@@ -107,11 +104,17 @@ class DeadTopic:
         with publisher_client() as publisher:
             publisher.publish(self.topic, data, **(known | attributes)).result(timeout=30)
 
-    def waiting(self) -> list[dict[str, Any]]:
-        """What waits there, as rejected rows, given back at once."""
+    def waiting(self) -> list[tuple[dict[str, Any], dict[str, str]]]:
+        """What waits there, as rejected rows with the attributes of their messages; given back."""
         rows = TopicRows(self.subscription, max_messages=100, idle_timeout=1.5)
         try:
-            return [row for found in rows.found() for row in found.rejected.to_pylist()]
+            return [
+                (row, attributes)
+                for found in rows.found()
+                for row, attributes in zip(
+                    found.rejected.to_pylist(), found.token.held.messages.attributes, strict=True
+                )
+            ]
         finally:
             rows.close()
 
@@ -130,32 +133,38 @@ def test_from_a_subscription(dead: DeadTopic, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     for number, region in enumerate(["Marte", "Sur", "Luna"], 1):
         dead.publish(number, region)
-    # Delivered twice, it is one row; of another reason, it stays where it is.
+    # Delivered twice, it is one row; of another reason, or cut, it stays where it is.
     dead.publish(1, "Marte")
     dead.publish(4, "Marte", celes_reasons="refused")
+    dead.publish(5, "Marte", celes_cut="100")
 
-    dry = from_topic(dead, lake, "--regions", "Marte,Sur", "--reason", "unknown", "--dry_run")
-    assert (dry["rows_replayed"], dry["rows_accepted"]) == (3, 2)
-    assert not lake.exists()
     back = ["--dead_letter_topic", dead.topic]
     found = from_topic(dead, lake, "--regions", "Marte,Sur", "--reason", "unknown", *back)
 
     assert (found["rows_replayed"], found["rows_accepted"]) == (3, 2)
-    assert found["left_out"]["replayed_before"] == 1
-    assert found["left_out"]["not_asked_for"] == 1
+    assert found["left_out"] == {
+        "not_asked_for": 1,
+        "replayed_before": 1,
+        "rejected_by_the_same_rules": 0,
+        "cannot_be_replayed": {"unknown": 1},
+    }
     assert (found["sent_to_dead_letter_topic"], found["total"]) == (1, "3.00")
-    left = sorted(dead.waiting(), key=lambda row: row["attempt"])
-    assert [(row["source"], row["attempt"], row["reasons"]) for row in left] == [
-        ("pubsub:ventas/4", 1, ["refused"]),
+    left = sorted(dead.waiting(), key=lambda row: str(row[0]["source"]))
+    assert [(row["source"], row["attempt"], row["reasons"]) for row, _ in left] == [
         ("pubsub:ventas/3", 2, ["unknown"]),
+        ("pubsub:ventas/4", 1, ["refused"]),
+        ("pubsub:ventas/5", 1, ["unknown"]),
     ]
-    # From the lake it is the same row as from the topic.
-    now = from_topic(dead, lake, "--reason", "unknown")
-    assert (now["rows_accepted"], now["rows_rejected_again"]) == (1, 0)
-    assert replay.run(["--from", str(lake), *QUIET]).status == "nothing_to_replay"
-    assert from_topic(dead, lake)["rows_accepted"] == 1
-    assert dead.waiting() == []
-    assert from_topic(dead, lake)["status"] == "nothing_to_replay"
+    # Its own attributes are what they were.
+    assert {k: left[0][1][k] for k in ("caja", "celes_message_id")} == {
+        "caja": "3",
+        "celes_message_id": "3",
+    }
+    # Taken from the lake, the row of the topic is taken, too.
+    assert replay.run(["--from", str(lake), *QUIET]).accepted == 1
+    found = from_topic(dead, lake)
+    assert (found["rows_accepted"], found["left_out"]["replayed_before"]) == (1, 1)
+    assert [row["source"] for row, _ in dead.waiting()] == ["pubsub:ventas/5"]
 
 
 def test_nothing_is_acked_before_it_is_decided(
@@ -166,18 +175,14 @@ def test_nothing_is_acked_before_it_is_decided(
     def fail(*args: Any, **more: Any) -> None:
         raise StorageError("the disk is full")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Lake, "commit", fail)
-        with pytest.raises(StorageError, match="the disk is full"):
-            from_topic(dead, tmp_path / "lake")
-    assert len(dead.waiting()) == 1
-    # Committed, and killed before it was acked: the next run acks it.
-    with monkeypatch.context() as patch:
-        patch.setattr(TopicRows, "settle", fail)
-        with pytest.raises(StorageError, match="the disk is full"):
-            from_topic(dead, tmp_path / "lake")
-    assert len(dead.waiting()) == 1
+    # The second is committed, and ends before it is acked.
+    for owner, name in ((Lake, "commit"), (TopicRows, "settle")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fail)
+            with pytest.raises(StorageError, match="the disk is full"):
+                from_topic(dead, tmp_path / "lake")
     found = from_topic(dead, tmp_path / "lake")
+    assert found["status"] == "nothing_to_replay"
     assert found["left_out"]["replayed_before"] == 1
     assert dead.waiting() == []
 
@@ -189,28 +194,8 @@ def test_at_most_so_many_messages(dead: DeadTopic, tmp_path: Path) -> None:
     assert from_topic(dead, tmp_path / "lake")["rows_accepted"] == 2
 
 
-def test_messages_that_were_cut_stay(dead: DeadTopic, tmp_path: Path) -> None:
-    dead.publish(1, "Marte", celes_cut="100")
-    found = from_topic(dead, tmp_path / "lake")
-    assert found["left_out"]["cannot_be_replayed"] == {"unknown": 1}
-    assert len(dead.waiting()) == 1
-
-
 def test_no_such_subscription(pubsub: str, tmp_path: Path) -> None:
     gone = f"projects/{PROJECT}/subscriptions/nada-de-nada"
     with pytest.raises(UsageError, match="there is no subscription"):
         replay.run(["--from", gone, "-o", str(tmp_path / "lake"), *QUIET])
     assert not (tmp_path / "lake").exists()
-
-
-def test_attributes_are_kept(dead: DeadTopic, tmp_path: Path) -> None:
-    dead.publish(1, "Marte")
-    flags = ["--regions", "Sur", "--dead_letter_topic", dead.topic]
-    assert from_topic(dead, tmp_path / "lake", *flags)["sent_to_dead_letter_topic"] == 1
-    rows = TopicRows(dead.subscription, max_messages=10, idle_timeout=1.5)
-    (found,) = list(rows.found())
-    messages: Messages = found.token.held.messages  # type: ignore[attr-defined]
-    rows.close()
-    assert messages.attributes[0]["caja"] == "3"
-    assert messages.attributes[0]["celes_message_id"] == "1"
-    assert read_dead_letters(messages).to_pylist()[0]["attempt"] == 2
