@@ -17,7 +17,6 @@ FILES_STAGED = Metrics.counter(NAMESPACE, "files_staged")
 BYTES_STAGED = Metrics.counter(NAMESPACE, "bytes_staged")
 
 MESSAGES_PULLED = Metrics.counter(NAMESPACE, "messages_pulled")
-MESSAGES_ACKED = Metrics.counter(NAMESPACE, "messages_acked")
 MESSAGES_DUPLICATE = Metrics.counter(NAMESPACE, "messages_duplicate")
 MESSAGE_BYTES = Metrics.counter(NAMESPACE, "message_bytes")
 ROWS_REFUSED = Metrics.counter(NAMESPACE, "rows_refused")

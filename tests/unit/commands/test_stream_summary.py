@@ -7,7 +7,8 @@ import pytest
 
 from celes_beam.commands.console import console_for
 from celes_beam.commands.stream_status import StreamMeter
-from celes_beam.commands.stream_summary import EndedBy, StreamSummary
+from celes_beam.commands.stream_summary import EndedBy, StreamSummary, ended_by
+from celes_beam.stores.messages.pulling import Ended
 from tests.unit.commands.test_stream_status import DELIVERED
 
 SUBSCRIPTION = "projects/p/subscriptions/ventas"
@@ -19,7 +20,7 @@ def summary(
     table: str | None = "p:sales.ventas",
     lake: str | None = "./[lake]",
     topic: str | None = "projects/p/topics/rechazadas",
-    ended_by: EndedBy = "idle_timeout",
+    why: EndedBy = "idle_timeout",
 ) -> StreamSummary:
     meter = StreamMeter()
     for _ in range(batches):
@@ -33,7 +34,7 @@ def summary(
         lake=lake,
         dead_letter_topic=topic,
         seconds=2.0,
-        ended_by=ended_by,
+        ended_by=why,
     )
 
 
@@ -94,7 +95,7 @@ def test_people_see_the_figures_and_where_the_rows_are() -> None:
 
 
 def test_a_stream_of_nothing_has_no_latency_and_no_rejected_rows() -> None:
-    nothing = summary(batches=0, lake=None, topic=None, ended_by="signal")
+    nothing = summary(batches=0, lake=None, topic=None, why="signal")
     text = printed(nothing)
 
     assert nothing.to_dict()["latency_p99"] is None
@@ -103,6 +104,12 @@ def test_a_stream_of_nothing_has_no_latency_and_no_rejected_rows() -> None:
         assert absent not in text
 
 
-@pytest.mark.parametrize("ended_by", get_args(EndedBy))
-def test_every_end_has_its_words(ended_by: EndedBy) -> None:
-    assert "It ended because " in printed(summary(ended_by=ended_by))
+@pytest.mark.parametrize("why", get_args(EndedBy))
+def test_every_end_has_its_words(why: EndedBy) -> None:
+    assert "It ended because " in printed(summary(why=why))
+
+
+def test_every_end_of_pulling_is_one_of_a_stream() -> None:
+    ends = {ended_by(ended) for ended in Ended}
+    assert ends == set(get_args(EndedBy))
+    assert ended_by(Ended.STOP) == ended_by(None) == "signal"
