@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from celes_beam.stores.messages.pulling import Ended
 
-    from celes_beam.stores.messages.pulling import Ended
-
 EndedBy = Literal["max_messages", "idle_timeout", "deadline", "signal"]
 
 _REASONS: dict[EndedBy, str] = {
@@ -31,14 +29,6 @@ def ended_by(ended: Ended | None) -> EndedBy:
     """Why a stream ended; a runner that was told to stop may not have asked for a batch since."""
     names: dict[str, EndedBy] = {name: name for name in _REASONS}
     return names.get(ended or "", "signal")
-
-
-def ended_by(ended: Ended | None) -> EndedBy:
-    """Say why a stream has ended; when pulling did not end it, a signal did."""
-    if ended is None or ended == "stop":
-        return "signal"
-    words: dict[str, EndedBy] = {word: word for word in _REASONS}
-    return words[ended]
 
 
 @dataclass(frozen=True)
