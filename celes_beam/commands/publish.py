@@ -22,7 +22,7 @@ from celes_beam.commands.flags import (
     text_list,
     whole_number,
 )
-from celes_beam.errors import ConfigError
+from celes_beam.errors import CelesError, ConfigError
 
 if TYPE_CHECKING:
     from celes_beam.sales.traffic import Traffic
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _DEFAULT_RATE = 1000.0
 _DEFAULT_SECONDS = 60.0
 _WEEK = 604_800.0
+_STOPPING = "stopping when what is held back is sent; once more stops at once"
 _DESCRIPTION = """\
 Send generated sales to a topic of Pub/Sub, as JSON objects, to try a stream with.
 
@@ -168,10 +169,21 @@ def _publish(flags: argparse.Namespace) -> int:
         count.add(rows=rows, done=rows if pace.rows is not None else elapsed - count.done)
 
     total = pace.rows if pace.rows is not None else round((pace.seconds or 0) * 1000)
-    with StopRequest() as stop, watch(name, total, mode=flags.progress):
-        sent = publish(
-            traffic, topic, pace, should_stop=lambda: stop.asked, wait=stop.wait, on_sent=on_sent
-        )
+    stop = StopRequest(text=_STOPPING)
+    try:
+        with stop, watch(name, total, mode=flags.progress):
+            sent = publish(
+                traffic,
+                topic,
+                pace,
+                should_stop=lambda: stop.asked,
+                wait=stop.wait,
+                on_sent=on_sent,
+            )
+    except CelesError:
+        if count.rows:
+            print(f"note: Pub/Sub had taken {count.rows:,} rows, copies included", file=sys.stderr)
+        raise
     summary = to_dict(sent, traffic, topic, pace)
     _print(summary, console_for(sys.stdout))
     if flags.summary_json:
