@@ -1,4 +1,4 @@
-"""Deliveries into real servers of BigQuery's, Pub/Sub's and Cloud Storage's protocols, cut short."""
+"""Deliveries into the local BigQuery, Pub/Sub and Cloud Storage, cut short at each step."""
 
 from __future__ import annotations
 
