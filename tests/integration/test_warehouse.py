@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
@@ -26,13 +27,16 @@ from celes_beam.stores.lake.verify import verify
 from celes_beam.stores.warehouse import warehouse as warehouse_module
 from celes_beam.stores.warehouse.load import Loader
 from celes_beam.stores.warehouse.schema import sales_table
+from celes_beam.stores.warehouse.stream_tables import make_stream, stream_batch
 from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
 from celes_beam.stores.warehouse.tables import Destination
 from celes_beam.stores.warehouse.warehouse import Warehouse
+from celes_beam.stores.warehouse.write_streams import WriteStreams
 from tests.bucket_folder import BucketFolder, folder_of
 from tests.cloud import use
 from tests.faults import FaultProxy, nth
 from tests.lakes import Sale, commit_sales, draft, reject
+from tests.sales import sales_batch
 
 REPOSITORY = Path(__file__).parents[2]
 OLD: list[Sale] = [("Hogar", "Norte", 100), ("Ropa", "Sur", 250), ("Ropa", "Sur", 175)]
@@ -593,3 +597,51 @@ def test_a_dry_run_tells_programs_what_it_tells_people(table: TableName, tmp_pat
         "r2",
     ):
         assert part in shown
+
+
+def test_rows_that_were_streamed_are_loaded_into_other_tables_alone(
+    lake: Lake, table: TableName
+) -> None:
+    make_stream(Destination(table), keep_other_fields=True)
+    sales = sales_batch(OLD)
+    with WriteStreams(table) as streams:
+        streams.append(stream_batch(sales, pa.array(["a", "b", "c"]), 0))
+    streamed = reject(lake, draft(lake, "s1", OLD, kind="create"), 2)
+    lake.commit(msgspec.structs.replace(streamed, streamed_to=(table.key,)))
+    assert load(lake, table, if_exists="append").rows == 0
+    assert query(f"SELECT * FROM `{table.rejected.path}`") == []
+    commit_sales(lake, "r2", NEW)
+    commit_sales(lake, "r3", OLD)
+    # Files that are in the table are not merged with files that are not.
+    loaded_later = [f.path for m in lake.runs() if m.run_id != "s1" for f in m.files]
+    assert unloaded_paths(lake) == set(loaded_later)
+    done = load(lake, table)
+    assert (done.rows, done.rejected_rows, done.rows_before) == (5, 0, 3)
+    compact(lake, target_bytes=2**20, run_id="c1")
+    assert load(lake, table).jobs == 0
+    assert held(table) == sorted(OLD + NEW + OLD)
+    view = table.beside("ventas_unicas").path
+    unique = query(f"SELECT IFNULL(_message_id, 'loaded') FROM `{view}`")
+    assert [i for (i,) in unique] == ["a", "b", "c", *["loaded"] * 5]
+    other = table.beside("otra")
+    done = load(lake, other)
+    assert (done.rows, done.rejected_rows) == (8, 2)
+    assert held(other) == sorted(OLD + NEW + OLD)
+
+
+def test_a_table_of_batch_becomes_one_of_a_stream(lake: Lake, table: TableName) -> None:
+    commit_sales(lake, "r1", OLD, kind="create")
+    load(lake, table, partition_by=(REGION,))
+    made = make_stream(Destination(table), (REGION,))
+    assert [f.name for f in made.sales.schema][5:] == ["_message_id", "_ingested_at"]
+    assert all(f.description for f in made.sales.schema)
+    made = make_stream(Destination(table), (REGION,), keep_other_fields=True)
+    assert (made.sales.schema[7].name, made.sales.schema[7].field_type) == ("_otros_campos", "JSON")
+    assert not made.columns_missing
+    with WriteStreams(table) as streams:
+        sales, ids = sales_batch([("Hogar", "Norte", 1)]), pa.array(["a"])
+        streams.append(stream_batch(sales, ids, 0, pa.array(['{"x": 1}'])))
+    commit_sales(lake, "r2", NEW)
+    load(lake, table)
+    assert held(table) == sorted([*OLD, *NEW, ("Hogar", "Norte", 1)])
+    assert len(query(f"SELECT * FROM `{table.beside('ventas_unicas').path}`")) == 6

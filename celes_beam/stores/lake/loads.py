@@ -7,6 +7,8 @@
 
 An overwrite that is decided after the registration begins a new *round* of loads: what was loaded
 in the round before is gone from the table, so a mark counts in its own round alone.
+
+Rows that were streamed into a table and then committed here have no mark: their commit says so.
 """
 
 from __future__ import annotations
@@ -111,26 +113,44 @@ def begins_round(manifest: Manifest) -> bool:
     return manifest.kind == "overwrite" and bool(manifest.files)
 
 
-def loaded_runs(
-    manifests: Sequence[Manifest], registration: Registration, marked: Collection[str]
+def streamed_runs(
+    manifests: Sequence[Manifest], registration: Registration, key: str
 ) -> frozenset[str]:
-    """The runs whose live rows are in a table: those marked, and compactions of files of such.
+    """The runs whose rows were streamed into a table and are there, unless it is to be replaced.
+
+    Those decided before the overwrite that began the round are not: it replaced all rows.
+    """
+    last = rounds(manifests, registration)[-1]
+    since = next((n for n, m in enumerate(manifests) if round_after(m.run_id) == last), -1)
+    return frozenset(m.run_id for m in manifests[since + 1 :] if key in m.streamed_to)
+
+
+def loaded_runs(
+    manifests: Sequence[Manifest],
+    registration: Registration,
+    marked: Collection[str],
+    streamed: Collection[str] = (),
+) -> frozenset[str]:
+    """The runs whose live rows are in a table: those marked or streamed, and what merges such.
 
     ``manifests`` are in the order of ``Commits``. Raises ``IntegrityError`` for a compaction of
     files of which some were loaded and others not.
     """
     maker = {f.path: m.run_id for m in manifests for f in m.files}
     retired = retired_paths(manifests)
-    # What was merged before the registration is loaded as it lies, and has a mark of its own.
+    # What was merged before the registration is loaded as it lies, and has a mark of its own,
+    # unless it was streamed.
     before = frozenset(registration.runs_before)
-    loaded = set(marked)
+    loaded, arrived = {*marked, *streamed}, set(streamed)
     for manifest in manifests:
-        if manifest.kind != "compact" or manifest.run_id in loaded | before:
+        if manifest.kind != "compact" or manifest.run_id in loaded:
             continue
         made_by = {maker[path] for path in manifest.retired if path in maker}
-        there = made_by & loaded
+        there = made_by & (arrived if manifest.run_id in before else loaded)
         if made_by and there == made_by:
             loaded.add(manifest.run_id)
+            if there <= arrived:
+                arrived.add(manifest.run_id)
         elif there and any(f.path not in retired for f in manifest.files):
             raise IntegrityError(
                 f"compaction {manifest.run_id} merged files of {min(there)}, which was loaded, "
@@ -141,20 +161,23 @@ def loaded_runs(
 
 
 def unloaded_paths(lake: Lake) -> frozenset[str]:
-    """Files that wait to be loaded into some table, and must not be merged with others before."""
+    """Files that wait to be loaded into some table, and must not be merged with others before.
+
+    A table that rows were streamed into counts before it is registered too: what it has and what
+    it lacks could not be told apart once they were merged.
+    """
     storage = lake.storage
-    keys = {f.name.split("/")[1] for f in storage.list(LOADS) if f.name.endswith(_REGISTRATION)}
-    if not keys:
-        return frozenset()
     manifests = lake.commits().manifests
+    keys = {f.name.split("/")[1] for f in storage.list(LOADS) if f.name.endswith(_REGISTRATION)}
+    keys.update(key for m in manifests for key in m.streamed_to)
     waiting: set[str] = set()
     for key in keys:
         loads = TableLoads(storage, key)
-        registration = loads.registration()
-        if registration is not None:
-            marked = loads.marked(rounds(manifests, registration)[-1])
-            loaded = loaded_runs(manifests, registration, marked)
-            waiting |= {f.path for m in manifests if m.run_id not in loaded for f in m.files}
+        registration = loads.registration() or Registration(table=key, id="", registered_at="")
+        marked = loads.marked(rounds(manifests, registration)[-1])
+        streamed = streamed_runs(manifests, registration, key)
+        loaded = loaded_runs(manifests, registration, marked, streamed)
+        waiting |= {f.path for m in manifests if m.run_id not in loaded for f in m.files}
     return frozenset(waiting - retired_paths(manifests))
 
 

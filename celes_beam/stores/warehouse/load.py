@@ -59,7 +59,9 @@ class Loader:
         with ExitStack() as opened:
             if chunk.how == "rewritten":
                 sales = cast("tuple[DataFile, ...]", chunk.files)
-                source = opened.enter_context(rewritten(self.storage, sales, self.shape))
+                # The stand-in goes by the position of a column.
+                copies = rewritten(self.storage, sales, self.shape, by_position=self.jobs.emulated)
+                source = opened.enter_context(copies)
             else:
                 rejected = cast("tuple[RejectedFile]", chunk.files)
                 source = opened.enter_context(copied(self.storage, rejected[0]))

@@ -18,6 +18,7 @@ from celes_beam.stores.lake.loads import (
     loaded_runs,
     round_after,
     rounds,
+    streamed_runs,
 )
 from celes_beam.stores.lake.manifest import DataFile, Manifest, RejectedFile, retired_paths
 from celes_beam.stores.warehouse.shape import TableShape
@@ -77,6 +78,9 @@ class Plan:
     runs_there: int
     before_truncation: tuple[str, ...] = ()
     """Keys of jobs that may not start any more once the table is truncated."""
+    marks_at_end: bool = False
+    """Whether runs are marked once all are loaded: of those that were streamed nothing else tells
+    that the rows were replaced meanwhile, and are to be loaded."""
 
     @property
     def truncates(self) -> bool:
@@ -88,12 +92,14 @@ class Plan:
 class Loading:
     """How files of a lake are loaded into one table.
 
-    ``root`` is that of the lake. ``emulated`` is whether BigQuery is the stand-in, which goes by
-    the position of a column, where Google goes by its name.
+    ``root`` is that of the lake, ``table_key`` the table's ``TableName.key``. ``emulated`` is
+    whether BigQuery is the stand-in, which goes by the position of a column, where Google goes by
+    its name.
     """
 
     root: str
     table: str
+    table_key: str
     registration_id: str
     shape: TableShape
     emulated: bool
@@ -162,9 +168,12 @@ def plan_loads(
     round_ = all_rounds[-1]
     retired = retired_paths(manifests)
     live = {f.path for m in manifests for f in m.files} - retired
-    loaded = loaded_runs(manifests, registration, marked[round_])
     base = next((m for m in manifests if round_after(m.run_id) == round_), None)
-    truncates = base is not None and base.run_id not in loaded
+    truncates = base is not None and base.run_id not in marked[round_]
+    streamed = streamed_runs(manifests, registration, loading.table_key)
+    # What was streamed until now is replaced as well, so it is loaded like the rest.
+    counted = frozenset[str]() if truncates else streamed
+    loaded = loaded_runs(manifests, registration, marked[round_], counted)
     if truncates and base is not None and not live.intersection(f.path for f in base.files):
         raise IntegrityError(
             f"files of overwrite {base.run_id} were merged before they were loaded into "
@@ -183,7 +192,8 @@ def plan_loads(
             chunks = (replace(chunks[0], truncates=True), *chunks[1:])
         steps.append(Step(manifest.run_id, round_, chunks))
     for manifest in manifests:
-        if manifest.rejected_files and manifest.run_id not in marked[REJECTED_ROUND]:
+        arrived = loading.table_key in manifest.streamed_to
+        if manifest.rejected_files and not (arrived or manifest.run_id in marked[REJECTED_ROUND]):
             rejected = loading.rejected_chunks(manifest)
             steps.append(Step(manifest.run_id, REJECTED_ROUND, rejected))
     return Plan(
@@ -194,6 +204,7 @@ def plan_loads(
         before_truncation=tuple(
             _unfinished(manifests, registration, marked, loading) if truncates else ()
         ),
+        marks_at_end=truncates and bool(streamed),
     )
 
 
@@ -218,10 +229,17 @@ def _unfinished(
             gone.update(bases[round_].retired)
         if number < first:
             continue
+        # Of what was streamed there are jobs only until the round has begun.
+        over = round_ == FIRST_ROUND or bases[round_].run_id in marked[round_]
+        since = manifests.index(bases[round_]) if round_ in bases else -1
+        streamed = {
+            m.run_id for m in manifests[since + 1 :] if over and loading.table_key in m.streamed_to
+        }
         # Whoever knew of an overwrite was in its round, not in one before it.
         later = set(earlier[number + 1 :]) | {rounds(manifests, registration)[-1]}
         for manifest in manifests:
-            if manifest.run_id not in marked[round_] and round_after(manifest.run_id) not in later:
+            settled = manifest.run_id in marked[round_] or manifest.run_id in streamed
+            if not settled and round_after(manifest.run_id) not in later:
                 there = {f.path for f in manifest.files} - gone
                 yield from (c.key for c in loading.chunks(manifest, round_, there))
 

@@ -32,14 +32,15 @@ _ARROW_TYPES = {
 
 @contextmanager
 def rewritten(
-    storage: Storage, files: Sequence[DataFile], shape: TableShape
+    storage: Storage, files: Sequence[DataFile], shape: TableShape, *, by_position: bool
 ) -> Iterator[IO[bytes]]:
     """Rows of some files as one Parquet file with the columns of the table, open at its start.
 
+    With ``by_position`` no column is left out, also of a type that no file has, such as JSON.
     Memory does not grow with the rows; the file is gone afterwards. Raises ``IntegrityError`` for
     a file that is not the one committed.
     """
-    schema = _schema(shape)
+    schema = _schema(shape, by_position)
     with _temporary() as sink:
         with pq.ParquetWriter(sink, schema, compression="zstd", compression_level=1) as writer:
             for file in files:
@@ -93,11 +94,11 @@ def _column(batch: pa.RecordBatch, file: DataFile, field: pa.Field) -> pa.Array:
     return pa.nulls(batch.num_rows, field.type)
 
 
-def _schema(shape: TableShape) -> pa.Schema:
+def _schema(shape: TableShape, by_position: bool) -> pa.Schema:
     fields = []
     for name, (kind, mode) in shape.columns.items():
         if name in SCHEMA.names:
             fields.append(pa.field(name, SCHEMA.field(name).type, nullable=mode == "NULLABLE"))
-        elif kind in _ARROW_TYPES and mode == "NULLABLE":
-            fields.append(pa.field(name, _ARROW_TYPES[kind]))
+        elif mode == "NULLABLE" and (by_position or kind in _ARROW_TYPES):
+            fields.append(pa.field(name, _ARROW_TYPES.get(kind, pa.string())))
     return pa.schema(fields)

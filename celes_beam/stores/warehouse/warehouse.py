@@ -173,6 +173,7 @@ class Warehouse:
         done: list[tuple[Step, int]],
     ) -> bool:
         """Do a plan; False when an overwrite came in between, and a new plan is needed."""
+        marks: list[tuple[str, Mark]] = []
         for step in plan.steps:
             try:
                 job_ids = loader.load(step)
@@ -182,8 +183,13 @@ class Warehouse:
                     return False
                 raise
             mark = Mark(run_id=step.run_id, rows=step.rows, jobs=tuple(job_ids), loaded_at=now())
-            self._loads.mark(step.round_, mark)
+            if plan.marks_at_end:
+                marks.append((step.round_, mark))
+            else:
+                self._loads.mark(step.round_, mark)
             done.append((step, len(job_ids)))
+        for round_, mark in marks:
+            self._loads.mark(round_, mark)
         return self._round(registration) == plan.round_
 
     def _round(self, registration: Registration) -> str:
@@ -195,6 +201,7 @@ class Warehouse:
         loading = Loading(
             root=self.lake.storage.root,
             table=str(self.destination.table),
+            table_key=self.destination.table.key,
             registration_id=registration.id,
             shape=shape_of(tables.sales.schema),
             emulated=bigquery_is_emulated(),
@@ -208,10 +215,16 @@ class Warehouse:
         """Marks of a table that was deleted or emptied say what is no longer true."""
         plan = self._plan(manifests, registration, tables)
         if plan.rows_there and not tables.rows and not plan.truncates:
+            streamed = any(self.destination.table.key in m.streamed_to for m in manifests)
+            remedy = (
+                "part of them streamed, which the commits keep: load the lake into another table"
+                if streamed
+                else "to load all of it again, delete "
+                f"{self.lake.storage.root}/{LOADS}/{self._loads.key}"
+            )
             raise UsageError(
                 f"--bigquery_table: {self.destination.table} is empty, but {plan.rows_there:,} "
-                f"rows of this lake were loaded into it: to load all of it again, delete "
-                f"{self.lake.storage.root}/{LOADS}/{self._loads.key}"
+                f"rows of this lake were loaded into it: {remedy}"
             )
 
     def _jobs(self, tables: Tables) -> Jobs:

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
+import msgspec
 import pytest
 
 from celes_beam.contract import CATEGORY, REGION
-from celes_beam.stores.lake.loads import Registration, loaded_runs, rounds
-from celes_beam.stores.lake.manifest import DataFile, Manifest
+from celes_beam.errors import IntegrityError
+from celes_beam.stores.lake.loads import Registration, loaded_runs, rounds, streamed_runs
+from celes_beam.stores.lake.manifest import DataFile, Manifest, RejectedFile
 from celes_beam.stores.warehouse import plan as plan_module
 from celes_beam.stores.warehouse.plan import Loading, plan_loads
 from celes_beam.stores.warehouse.schema import sales_fields
 from celes_beam.stores.warehouse.shape import shape_of
 
+KEY = "p.d.t"
 REGISTERED = Registration(table="p:d.t", id="1", registered_at="")
 
 
@@ -19,8 +25,11 @@ def file(path: str, **partition: str) -> DataFile:
     )
 
 
-def run(run_id: str, kind: str, *paths: str, retired: tuple[str, ...] = ()) -> Manifest:
+def run(
+    run_id: str, kind: str, *paths: str, retired: tuple[str, ...] = (), streamed_to: str = ""
+) -> Manifest:
     return Manifest(
+        streamed_to=(streamed_to,) if streamed_to else (),
         run_id=run_id,
         kind=kind,  # type: ignore[arg-type]
         started_at="",
@@ -33,7 +42,7 @@ def run(run_id: str, kind: str, *paths: str, retired: tuple[str, ...] = ()) -> M
 def loading(
     root: str = "gs://b/lake", in_path: tuple[str, ...] = (REGION,), emulated: bool = False
 ) -> Loading:
-    return Loading(root, "p:d.t", "1", shape_of(sales_fields(in_path)), emulated)
+    return Loading(root, "p:d.t", KEY, "1", shape_of(sales_fields(in_path)), emulated)
 
 
 @pytest.mark.parametrize(
@@ -113,3 +122,69 @@ def test_a_compaction_is_loaded_when_all_that_it_merged_was() -> None:
     assert loaded_runs(runs, REGISTERED, set()) == frozenset()
     before = Registration(table="", id="", registered_at="", runs_before=("a", "b", "c"))
     assert loaded_runs(runs, before, {"a", "b"}) == {"a", "b"}
+
+
+def planned(runs: list[Manifest], table_key: str = KEY, **marked: frozenset[str]) -> Any:
+    marks = {name: frozenset[str]() for name in (*rounds(runs, REGISTERED), "rejected")}
+    marks |= {name.replace("_", "-"): runs for name, runs in marked.items()}
+    how = dataclasses.replace(loading(in_path=()), table_key=table_key)
+    return plan_loads(runs, REGISTERED, marks, how)
+
+
+def test_what_was_streamed_into_a_table_is_loaded_into_others_alone() -> None:
+    rejected = RejectedFile(path="_rejected/s/r", staged="", rows=1, bytes=1, crc32c="")
+    streamed = msgspec.structs.replace(
+        run("s", "append", "f", streamed_to=KEY), rejected_files=(rejected,)
+    )
+    runs = [streamed, run("b", "append", "g")]
+    here, elsewhere = planned(runs), planned(runs, table_key="p.d.other")
+    assert [(s.run_id, s.round_) for s in here.steps] == [("b", "start")]
+    assert (here.rows_there, here.runs_there, here.marks_at_end) == (2, 1, False)
+    assert [(s.run_id, s.round_) for s in elsewhere.steps] == [
+        ("s", "start"),
+        ("b", "start"),
+        ("s", "rejected"),
+    ]
+
+
+def test_an_overwrite_replaces_what_was_streamed_before_it_was_loaded() -> None:
+    runs = [
+        run("missed", "append", "f", streamed_to=KEY),
+        run("b", "overwrite", "g"),
+        run("s", "append", "h", streamed_to=KEY),
+    ]
+    waiting = planned(runs)
+    assert [s.run_id for s in waiting.steps] == ["b", "missed", "s"]
+    assert (waiting.truncates, waiting.marks_at_end) == (True, True)
+    # What is committed once the overwrite is loaded was streamed after it.
+    loaded = planned(runs, after_b=frozenset({"b"}))
+    assert [s.run_id for s in loaded.steps] == ["missed"]
+    assert (loaded.truncates, loaded.marks_at_end) == (False, False)
+
+
+def test_no_job_of_what_was_streamed_is_looked_for() -> None:
+    runs = [
+        run("s", "append", "f", streamed_to=KEY),
+        run("a", "append", "e"),
+        run("b", "overwrite", "g"),
+    ]
+    assert planned(runs).before_truncation == (loading().key("start", "a", 0),)
+
+
+def test_a_compaction_of_what_was_streamed_is_there_and_a_mixed_one_is_told() -> None:
+    runs = [
+        run("s", "append", "f", streamed_to=KEY),
+        run("t", "append", "g", streamed_to=KEY),
+        run("c", "compact", "h", retired=("f", "g")),
+        run("d", "compact", "i", retired=("h",)),
+    ]
+    late = Registration(table="", id="", registered_at="", runs_before=("s", "t", "c", "d"))
+    for registration in (REGISTERED, late):
+        streamed = streamed_runs(runs, registration, KEY)
+        assert loaded_runs(runs, registration, set(), streamed) == {"s", "t", "c", "d"}
+        other = streamed_runs(runs, registration, "p.d.other")
+        assert loaded_runs(runs, registration, set(), other) == frozenset()
+    mixed = [runs[0], run("t", "append", "g"), runs[2]]
+    for registration in (REGISTERED, late):
+        with pytest.raises(IntegrityError, match="c merged files of s"):
+            loaded_runs(mixed, registration, set(), {"s"})
