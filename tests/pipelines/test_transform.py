@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from celes_beam.commands.console import console_for
 from celes_beam.contract import COLUMN_NAMES
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
@@ -99,6 +101,9 @@ def test_a_transform_that_fails_rejects_its_blocks_and_the_run_goes_on(
     assert (told["rows_read"], told["rows_accepted"]) == (7, 4)
     assert told["rejected_by_reason"] == {"missing": 1, "transform_failed": 2}
     assert told["total"] == "16.51"
+    printed = io.StringIO()
+    summary.print(console_for(printed))
+    assert printed.getvalue().count("KeyError") == 1
     assert verify(Lake.open(lake)).problems == ()
     (failed,) = {
         (r["value"], r["raw"])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import bz2
 import csv
+import dataclasses
 import gzip
 import io
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -24,6 +26,7 @@ from celes_beam.sales import decode_csv, ndjson_lines, record_ends, records
 from celes_beam.sales.csv_dialect import CsvDialect
 from celes_beam.sales.rejected import Checked
 from celes_beam.sales.texts import Notation
+from celes_beam.sales.transform import Transform
 from celes_beam.stores.inputs import ranges, text_blocks
 from celes_beam.stores.inputs.files import InputFile, list_inputs
 from celes_beam.stores.inputs.ranges import FileRange, plan_ranges
@@ -32,6 +35,7 @@ from tests.sales import RULES
 
 HEADER = ",".join(COLUMN_NAMES).encode() + b"\n"
 GOOD = b"1,2024-01-31,5.50,Hogar,Norte\n"
+SAME = Transform("tests.hooks:same")
 Rejected = tuple[int, list[str], str | None, str | None, bytes]
 
 
@@ -113,6 +117,7 @@ def test_csv_comes_out_the_same_however_it_is_split(
     whole = read(folder, data)
     split = ReadOptions(range_bytes=range_bytes, chunk_bytes=chunk_bytes)
     assert read(folder, data, split) == whole
+    assert read(folder, data, dataclasses.replace(split, transform=SAME)) == whole
     positions = [row[0] for row in whole[1]]
     assert positions == sorted(set(positions))
     for position, _, _, _, raw in whole[1]:
@@ -148,6 +153,8 @@ def test_ndjson_comes_out_the_same_however_it_is_split(
     whole = read(folder, data, name="v.ndjson")
     split = ReadOptions(range_bytes=range_bytes, chunk_bytes=chunk_bytes)
     assert read(folder, data, split, "v.ndjson") == whole
+    hooked = dataclasses.replace(split, transform=SAME)
+    assert read(folder, data, hooked, "v.ndjson") == whole
 
 
 tidy_texts = st.text(st.sampled_from('ab,"\n\r ñ;'), min_size=1, max_size=8).filter(str.strip)
@@ -263,6 +270,8 @@ def test_codecs_of_several_bytes_are_read_as_utf8(tmp_path: Path, encoding: str)
     accepted, rejected = read(tmp_path, text.encode(encoding), how)
     assert len(accepted) == 102
     assert rejected == [malformed(text.index("bad"), b"bad")]
+    hooked = dataclasses.replace(how, transform=SAME)
+    assert read(tmp_path, text.encode(encoding), hooked) == (accepted, rejected)
 
 
 def test_bytes_that_a_stream_of_several_bytes_cannot_have_are_malformed(tmp_path: Path) -> None:
@@ -287,6 +296,8 @@ def test_a_spanish_export(tmp_path: Path) -> None:
     how = ReadOptions(dialect=dialect, columns=columns)
     accepted, rejected = read(tmp_path, text.encode("latin-1"), how)
     assert not rejected
+    hooked = dataclasses.replace(how, transform=SAME)
+    assert read(tmp_path, text.encode("latin-1"), hooked) == (accepted, rejected)
     assert list(accepted[1].values()) == [
         8,
         datetime(2024, 2, 1, tzinfo=UTC),
@@ -319,6 +330,31 @@ def test_parquet_comes_out_the_same_however_it_is_split(tmp_path: Path) -> None:
     assert len(accepted) == 90
     assert [row[0] for row in rejected] == list(range(3, 100, 10))
     assert {tuple(row[1]) for row in rejected} == {("inexact",)}
+    hooked = ReadOptions(range_bytes=500, transform=SAME)
+    accepted_too, rejected_too = read_parts(plan_ranges(file, hooked), hooked)
+    assert accepted_too == accepted
+    assert [row[:4] for row in rejected_too] == [row[:4] for row in rejected]
+    # The whole record, of which a transform may have used any part.
+    assert all(json.loads(row[4])["extra"] == {"a": 1} for row in rejected_too)
+
+
+def test_a_transform_makes_up_for_columns_that_no_file_has(tmp_path: Path) -> None:
+    how = ReadOptions(transform=Transform("tests.hooks:region_of_shop"))
+    texts = {
+        "v.csv": b"id_cliente,fecha_de_transaccion,tienda,centimos,categoria_de_producto\n"
+        b"1,2024-01-31,N-1,550,Hogar\n",
+        "v.ndjson": b'{"id_cliente":1,"fecha_de_transaccion":"2024-01-31","tienda":"N-1",'
+        b'"centimos":550,"categoria_de_producto":"Hogar"}\n',
+    }
+    usual = {name: read(tmp_path, text, how, name) for name, text in texts.items()}
+    table = pyarrow.csv.read_csv(io.BytesIO(texts["v.csv"]))
+    pq.write_table(table, tmp_path / "v.parquet")
+    (file,) = list_inputs([str(tmp_path / "v.parquet")])
+    usual["v.parquet"] = read_parts(plan_ranges(file, how), how)
+    assert usual["v.csv"] == usual["v.ndjson"] == usual["v.parquet"]
+    assert [list(row.values())[2:] for row in usual["v.csv"][0]] == [
+        [Decimal("5.50"), "Hogar", "Norte"]
+    ]
 
 
 def test_a_damaged_parquet_file_is_an_error(tmp_path: Path) -> None:
