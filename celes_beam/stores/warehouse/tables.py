@@ -100,7 +100,7 @@ def look_at(
                 there = _found(client.get_table, wanted.reference)
         if there is not None:
             named = name.beside(wanted.table_id)
-            check_fits(named, there, _needed(wanted, there, beside), kms_key)
+            check_fits(named, there, needed_fields(wanted.schema, there, beside), kms_key)
         found.append(there)
     has = {f.name for f in (found[0] or sales).schema}
     return Tables(
@@ -146,7 +146,7 @@ def make(destination: Destination, partition_by: Collection[str], beside: Beside
     return look_at(destination, partition_by, beside)
 
 
-def _needed(wanted: Any, there: Any, beside: Beside) -> list[Any]:
+def needed_fields(wanted: Sequence[Any], there: Any, beside: Beside) -> list[Any]:
     """The fields that a table has to have: those beside the contract's only if it has them.
 
     What is to be JSON may be text there.
@@ -156,7 +156,7 @@ def _needed(wanted: Any, there: Any, beside: Beside) -> list[Any]:
     texts = {f.name for f in beside.fields if f.field_type == "JSON"}
     return [
         f
-        for f in wanted.schema
+        for f in wanted
         if f.name not in optional
         or (f.name in types and not (f.name in texts and types[f.name] == "STRING"))
     ]
