@@ -97,6 +97,9 @@ def _show_bar(current: Meter, total: int, unit: Unit, ticks: Ticks, stream: IO[s
         TimeRemainingColumn(),
         console=Console(file=stream),
         transient=True,
+        # Others redirect them meanwhile, and would be undone at the end.
+        redirect_stdout=False,
+        redirect_stderr=False,
     ) as progress:
         task = progress.add_task("", total=max(total, 1), count="", speed=unit.show(0))
         for elapsed in ticks:

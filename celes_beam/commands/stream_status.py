@@ -162,12 +162,20 @@ def told(seconds: float | None) -> str:
 
 def _show_line(meter: StreamMeter, ticks: Ticks, stream: IO[str]) -> None:
     from rich.console import Console  # noqa: PLC0415 - slow to import: not for --help
-    from rich.status import Status  # noqa: PLC0415
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
     recent = _Recent()
-    with Status("", console=Console(file=stream)) as status:
+    with Live(
+        console=Console(file=stream),
+        auto_refresh=False,
+        transient=True,
+        # Others redirect them meanwhile, and would be undone at the end.
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as live:
         for elapsed in ticks:
-            status.update(recent.line(meter.read(), elapsed))
+            live.update(Text(recent.line(meter.read(), elapsed)), refresh=True)
 
 
 def _log_lines(meter: StreamMeter, ticks: Ticks) -> None:

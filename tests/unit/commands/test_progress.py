@@ -1,5 +1,6 @@
 import io
 import logging
+import sys
 import threading
 import time
 
@@ -37,9 +38,11 @@ def test_workers_of_a_run_share_one_meter() -> None:
 def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(viewing, "_REFRESH_SECONDS", 0.01)
     terminal = Terminal()
+    before = sys.stdout, sys.stderr
     with watch("bar", 100, mode="auto", stream=terminal):
         meter("bar").add(rows=50, done=50)
         assert terminal.written.wait(10)
+        assert (sys.stdout, sys.stderr) == before
 
 
 def test_bytes_are_shown_as_megabytes(

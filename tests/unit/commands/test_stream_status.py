@@ -1,5 +1,6 @@
 import io
 import logging
+import sys
 import threading
 import time
 
@@ -83,10 +84,12 @@ def test_a_run_that_is_over_is_forgotten() -> None:
 
 def test_a_terminal_shows_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(viewing, "_REFRESH_SECONDS", 0.01)
-    terminal = Terminal("6 rows written, 3 rejected")
+    terminal = Terminal("6 rows written")
+    before = sys.stdout, sys.stderr
     with watch_stream("line", mode="auto", stream=terminal) as meter:
         meter.add(DELIVERED)
         assert terminal.written.wait(10)
+        assert (sys.stdout, sys.stderr) == before
 
 
 def test_elsewhere_it_is_log_lines_of_what_came_since_the_last(
