@@ -313,3 +313,25 @@ def test_times_without_a_zone_are_utc() -> None:
     parse = _moment("--since")
     assert parse("2026-01-01") == datetime(2026, 1, 1, tzinfo=UTC)
     assert parse("2026-01-01T02:00+02:00") == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
+    import os
+    import re
+
+    text = (ROOT / "docs" / "replay.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 3
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ended = subprocess.run(
+        ["bash", "-euc", "".join(blocks)],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Nothing to replay" in ended.stdout
+    assert ids(tmp_path / "ventas-julio") == [1, 2, 3]

@@ -2,54 +2,35 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import numpy as np
-import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celes_beam.contract import REJECTED_SCHEMA
 from celes_beam.sales.identities import IdentitySet, from_arrow, identify, to_arrow
-
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-def row(**changes: Any) -> dict[str, Any]:
-    return {
-        "source": "ventas.csv",
-        "position": 7,
-        "reasons": ["missing"],
-        "column": "id_cliente",
-        "value": None,
-        "raw": b"x",
-        "rejected_at": NOON,
-        "rules_version": 1,
-        "attempt": 1,
-    } | changes
-
-
-def batch(*rows: dict[str, Any]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist(list(rows), schema=REJECTED_SCHEMA)
+from tests.rejected import REJECTED_AT, rejected_rows
 
 
 def test_place_time_and_attempt_make_the_identity_and_nothing_else() -> None:
-    same = [row(), row(reasons=["unknown"], raw=b"y", column=None, value="v", rules_version=9)]
-    others = [
-        row(source="otra.csv"),
-        row(position=8),
-        row(attempt=2),
-        row(rejected_at=NOON + timedelta(microseconds=1)),
+    same = [
+        {},
+        {"reasons": ["unknown"], "raw": b"y", "column": None, "value": "v", "rules_version": 9},
     ]
-    found = identify(batch(*same, *others)).tolist()
+    others = [
+        {"source": "otra.csv"},
+        {"position": 8},
+        {"attempt": 2},
+        {"rejected_at": REJECTED_AT + timedelta(microseconds=1)},
+    ]
+    found = identify(rejected_rows(*same, *others)).tolist()
     assert found[0] == found[1]
     assert len(set(found)) == 5
 
 
 def test_no_rows_have_no_identities() -> None:
-    assert len(identify(batch())) == 0
-    assert len(IdentitySet().add(identify(batch()))) == 0
+    assert len(identify(rejected_rows())) == 0
+    assert len(IdentitySet().add(identify(rejected_rows()))) == 0
 
 
 @given(st.lists(st.lists(st.binary(min_size=16, max_size=16), max_size=9), max_size=9))

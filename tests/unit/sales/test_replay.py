@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celes_beam.contract import COLUMN_NAMES, MAX_RAW_BYTES, REJECTED_SCHEMA, Rules
+from celes_beam.contract import COLUMN_NAMES, MAX_RAW_BYTES, Rules
 from celes_beam.sales.csv_dialect import CsvDialect, CsvHeader, read_header
 from celes_beam.sales.decode_csv import decode_csv
 from celes_beam.sales.decode_ndjson import decode_ndjson
@@ -22,24 +22,13 @@ from celes_beam.sales.records import Block
 from celes_beam.sales.rejected import Checked
 from celes_beam.sales.replay import ReplayRules, can_be_replayed, replay
 from celes_beam.sales.transform import Transform
+from tests.rejected import rejected_rows
 
 THEN = Rules(started=datetime(2026, 1, 1, tzinfo=UTC), regions=("Norte",))
 NOW = Rules(started=datetime(2026, 2, 1, tzinfo=UTC), regions=("Norte",))
 WIDER = Rules(started=datetime(2026, 2, 1, tzinfo=UTC), regions=("Norte", "Sur"))
 HEADER = read_header(",".join(COLUMN_NAMES).encode(), CsvDialect(), None, "a.csv")
 JUDGED_ALIKE = ["source", "position", "reasons", "column", "value", "raw"]
-
-
-def rejected(*rows: dict[str, Any]) -> pa.RecordBatch:
-    whole = {
-        "source": "a.csv",
-        "position": 0,
-        "reasons": ["missing"],
-        "rejected_at": THEN.started,
-        "rules_version": 1,
-        "attempt": 1,
-    }
-    return pa.RecordBatch.from_pylist([whole | row for row in rows], schema=REJECTED_SCHEMA)
 
 
 def replayed(batch: pa.RecordBatch, how: ReplayRules) -> tuple[list[Any], list[Any]]:
@@ -167,7 +156,7 @@ def test_sources_of_several_kinds_stand_in_one_batch() -> None:
         None,
         "b.csv",
     )
-    batch = rejected(
+    batch = rejected_rows(
         {"raw": b"1,2024-05-03,1,Hogar,Sur", "position": 1},
         {"raw": b"Sur;2;2024-05-03;2;Hogar", "source": "b.csv", "position": 2},
         {
@@ -186,13 +175,13 @@ def test_sources_of_several_kinds_stand_in_one_batch() -> None:
 
 def test_a_line_feed_within_a_json_string_is_no_json() -> None:
     raw = b'{"id_cliente": 1, "region_de_venta": "No\nrte"}'
-    accepted, (again,) = replayed(rejected({"raw": raw, "source": "p"}), ReplayRules(WIDER))
+    accepted, (again,) = replayed(rejected_rows({"raw": raw, "source": "p"}), ReplayRules(WIDER))
     assert (accepted, again["reasons"], again["raw"]) == ([], ["malformed"], raw)
 
 
 def test_what_cannot_be_replayed() -> None:
     raws = [b"", b" \n", b"x" * MAX_RAW_BYTES, b"x" * (MAX_RAW_BYTES - 1)]
-    batch = rejected(*({"raw": raw} for raw in raws))
+    batch = rejected_rows(*({"raw": raw} for raw in raws))
     assert can_be_replayed(batch).tolist() == [False, False, False, True]
     whole = np.array([True, True, True, False])
     assert can_be_replayed(batch, whole).tolist() == [False, False, True, False]
@@ -201,7 +190,7 @@ def test_what_cannot_be_replayed() -> None:
 
 def test_whole_raws_are_cut_when_they_are_kept_again() -> None:
     raw = b'{"a": "' + b"x" * MAX_RAW_BYTES + b'"}'
-    _, (again,) = replayed(rejected({"raw": raw, "source": "p"}), ReplayRules(NOW))
+    _, (again,) = replayed(rejected_rows({"raw": raw, "source": "p"}), ReplayRules(NOW))
     assert again["raw"] == raw[:MAX_RAW_BYTES]
     assert again["reasons"] == ["missing"] * 5
 
@@ -227,7 +216,7 @@ def test_a_fix_is_applied_before_rows_are_judged(
     )
     line = b"1,2024-05-03,1,Hogar,Marte"
     record = json.dumps(dict(zip(COLUMN_NAMES, line.decode().split(","), strict=True))).encode()
-    batch = rejected({"raw": line if source == "a.csv" else record, "source": source})
+    batch = rejected_rows({"raw": line if source == "a.csv" else record, "source": source})
 
     def by(function: str) -> tuple[list[Any], list[Any]]:
         fix = Transform(f"mended:{function}", "--fix")
@@ -242,7 +231,7 @@ def test_a_fix_is_applied_before_rows_are_judged(
 
 def test_many_rows_are_judged_in_parts() -> None:
     raw = b'{"a": "' + b"x" * 60_000 + b'"}'
-    batch = rejected(*({"raw": raw, "position": n, "source": "p"} for n in range(300)))
+    batch = rejected_rows(*({"raw": raw, "position": n, "source": "p"} for n in range(300)))
     found = list(replay(batch, ReplayRules(NOW)))
     assert len(found) > 1
     positions = np.concatenate([c.rejected.column("position").to_numpy() for c in found])
