@@ -77,28 +77,34 @@ def fit(
     """Put together what goes into the dead-letter topic, within the limits of Pub/Sub.
 
     ``theirs`` are the attributes that the message came with, of which those of ours that an earlier
-    attempt left are replaced; ``most`` is the largest ``message_size``, which leaves room for 100
-    attributes. Of ``ours`` the least important are left out until the data fit. Data that do not
-    fit even so are cut, and ``CUT`` tells where.
+    attempt left are replaced, but for ``CUT``; ``most`` is the largest ``message_size``, which
+    leaves room for 100 attributes. Of ``ours`` the least important are left out until the data fit.
+    Data that do not fit even so are cut, and ``CUT`` tells where.
     """
-    attributes = {
+    was_cut = {CUT: theirs[CUT]} if CUT in theirs else {}
+    ours = {key: _cut_text(value) for key, value in (was_cut | dict(ours)).items()}
+    ours = {key: ours[key] for key in OURS if key in ours}
+    own = {
         key: value
         for key, value in theirs.items()
         if key not in OURS and not key.startswith(_RESERVED)
     }
-    ours = {key: _cut_text(ours[key]) for key in OURS if key in ours}
-    kept = dict(islice(ours.items(), max(0, MOST_ATTRIBUTES - len(attributes))))
-    while message_size(data, attributes | kept) > most and kept:
-        kept.popitem()
-    if message_size(data, attributes | kept) <= most:
-        return data, attributes | kept
+    attributes = _together(own, ours)
+    while message_size(data, attributes) > most:
+        last = next(reversed(attributes), CUT)
+        if last not in OURS or last == CUT:
+            attributes = _together(own, {CUT: ""} | ours | {CUT: str(most)})
+            size = most - message_size(b"", attributes)
+            return data[:size], attributes | {CUT: str(size)}
+        del attributes[last]
+    return data, attributes
+
+
+def _together(own: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
+    """At most 100 attributes: a message's own, then ours, by their importance."""
     # To have been cut in silence would be worse than to miss the last attribute of a hundred.
-    attributes = dict(islice(attributes.items(), MOST_ATTRIBUTES - 1))
-    ours = {CUT: str(most), **ours}
-    attributes |= dict(islice(ours.items(), MOST_ATTRIBUTES - len(attributes)))
-    size = most - message_size(b"", attributes)
-    attributes[CUT] = str(size)
-    return data[:size], attributes
+    kept = dict(islice(own.items(), MOST_ATTRIBUTES - (CUT in ours)))
+    return kept | dict(islice(ours.items(), MOST_ATTRIBUTES - len(kept)))
 
 
 def is_compressed(attributes: Mapping[str, str]) -> bool:

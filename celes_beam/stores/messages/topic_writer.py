@@ -80,12 +80,13 @@ class TopicWriter:
         from google.pubsub_v1.types import PublishRequest  # noqa: PLC0415
 
         make = PublishRequest.pb()
-        request, room = make(topic=self.topic), self._room()
+        most = most_message_bytes(self.topic)
+        request, room = make(topic=self.topic), most
         for data, attributes in messages:
             size = message_size(data, attributes)
             if request.messages and (size > room or len(request.messages) == MOST_MESSAGES):
                 yield request
-                request, room = make(topic=self.topic), self._room()
+                request, room = make(topic=self.topic), most
             message = request.messages.add()
             message.data = data
             message.attributes.update(attributes)
@@ -108,9 +109,6 @@ class TopicWriter:
                 raise no_topic(self.topic) from error
             raise
         return len(answer.message_ids)
-
-    def _room(self) -> int:
-        return MOST_BYTES - len(self.topic.encode()) - _FRAME_BYTES
 
 
 def most_message_bytes(topic: str) -> int:

@@ -111,6 +111,17 @@ def test_data_that_do_not_fit_are_cut_and_say_so() -> None:
     assert MOST - 10 <= message_size(data, attributes) <= MOST
 
 
+def test_what_was_cut_once_always_says_so() -> None:
+    _, attributes = fit(b"x", {CUT: "77", "celes_value": "old"}, {"celes_attempt": "2"}, MOST)
+    assert attributes == {CUT: "77", "celes_attempt": "2"}
+    full = {f"k{i}": "v" for i in range(MOST_ATTRIBUTES)}
+    for ours, data in (({CUT: "77"}, b"x"), ({}, bytes(MOST + 1))):
+        kept, attributes = fit(data, full, ours, MOST)
+        assert attributes[CUT] == ("77" if ours else str(len(kept)))
+        assert len(attributes) == MOST_ATTRIBUTES
+        assert full.items() - attributes.items() == {("k99", "v")}
+
+
 KEYS = st.text(min_size=1, max_size=64).filter(lambda text: len(text.encode()) <= MOST_KEY_BYTES)
 VALUES = st.text(max_size=1024).filter(lambda text: len(text.encode()) <= MOST_VALUE_BYTES)
 ATTRIBUTES = st.one_of(
@@ -140,12 +151,13 @@ def test_whatever_is_rejected_keeps_the_limits_and_its_own(
     assert all(0 < len(key.encode()) <= MOST_KEY_BYTES for key in attributes)
     assert all(len(value.encode()) <= MOST_VALUE_BYTES for value in attributes.values())
     own = {k: v for k, v in theirs.items() if k not in OURS and not k.startswith("goog")}
-    if CUT in attributes:
+    if len(kept) < size:
         assert kept == data[: int(attributes[CUT])]
-        assert len(kept) < size
+    if CUT in attributes:
         assert len(own.items() - attributes.items()) <= 1
     else:
         assert kept == data
+        assert CUT not in theirs
         assert own.items() <= attributes.items()
     # What is left out of ours is the least important.
     ours = [key for key in OURS if key in attributes and key != CUT]
