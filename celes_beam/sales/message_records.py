@@ -234,18 +234,21 @@ def _records_of_items(message: bytes, text: bytes, items: list[bytes], start: in
 
 
 def _items(text: bytes) -> list[bytes] | None:
-    """The values of an array as they stand; ``None`` when it is none, or of far too many."""
+    """The values of an array as they stand; ``None`` when it is none, none when it is too much."""
     if text.count(b",") > _MAX_COMMAS:
-        return None
+        return []
     try:
         return [bytes(item) for item in _decode_items(text)]
+    except RecursionError:
+        return []
     except _NOT_JSON:
         return None
 
 
 def _has_deep_item(text: bytes, items: list[bytes]) -> bool:
     # Each object opens once: where few more stand open, none can be too deep.
-    if text.count(b"{") + text.count(b"[") <= len(items) + MAX_DEPTH:
+    objects = sum(item[:1] == b"{" for item in items)
+    if text.count(b"{") + text.count(b"[") <= objects + MAX_DEPTH:
         return False
     return any(
         item.count(b"{") + item.count(b"[") > MAX_DEPTH

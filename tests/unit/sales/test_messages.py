@@ -174,6 +174,8 @@ def test_an_array_that_is_nested_too_deep_is_malformed_as_a_whole() -> None:
         checked = check(data)
         assert checked.accepted.num_rows == rows
         assert rejected(checked) == ([] if rows else [malformed(0, data)])
+        beside = b"[%b%b\n]" % (b"1," * 200, deep)
+        assert check(beside).rows == (201 if rows else 1)
         # By itself, or in a line, it is that object alone.
         assert check(deep, GOOD).accepted.num_rows == (rows or 1)
         assert check(deep + b"\n" + GOOD).accepted.num_rows == (rows or 1)
