@@ -117,6 +117,37 @@ def test_a_batch_of_one_request_is_told_exactly_though_nobody_kept_what_was_refu
         assert len(done.refused) + done.refused_before == len(wrong)
 
 
+@pytest.mark.parametrize("rows", [2, 5])
+def test_what_was_refused_before_is_known_where_counts_alone_would_mislead(rows: int) -> None:
+    # As many rows were refused of the first request as the others hold.
+    wrong = frozenset(range(rows // 2, rows - 1)) | {0}
+    stream = Stream(wrong, offset_first=True)
+    kept: set[int] = set()
+    for _ in range(2):
+        BatchAppend(
+            stream.target(bytes_of(1)),
+            batch(rows),
+            0,
+            lambda refused: kept.update(r.index for r in refused),
+            frozenset(kept),
+        ).run()
+    assert stream.rows == [row for row in range(rows) if row not in wrong]
+
+
+def test_rows_that_a_stream_forgot_are_sent_again() -> None:
+    stream = Stream(frozenset(), offset_first=True)
+    forgets = iter([False, False, True])
+
+    def ask(rows: pa.RecordBatch, offset: int) -> Answer:
+        if next(forgets, False):
+            del stream.rows[1:]
+        return stream.ask(rows, offset)
+
+    target = Target("s", ask, lambda: 0, bytes_of(1))
+    assert BatchAppend(target, batch(4), 0, lambda _: None, ()).run() == Appended(4)
+    assert stream.rows == [0, 1, 2, 3]
+
+
 def test_refused_rows_are_told_before_the_others_of_their_request_are_there() -> None:
     stream = Stream(frozenset({1, 5}), offset_first=False)
     told: list[tuple[list[Refused], int]] = []
