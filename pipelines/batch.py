@@ -113,7 +113,7 @@ def _list(options: BatchOptions, lake: Lake) -> list[InputFile]:
         if options.if_exists != "append" or options.reprocess:
             return False
         folder = folder_of(pattern)
-        return any(i.path.startswith(folder) for run in lake.runs() for i in run.inputs)
+        return any(i.path.startswith(folder) for run in lake.decided() for i in run.inputs)
 
     return list_inputs(options.inputs, options.output, may_be_empty=was_read)
 
@@ -160,10 +160,13 @@ def _dry_run(flags: argparse.Namespace, options: BatchOptions) -> DryRun:
     if options.warehouse is None:
         raise ConfigError("--dry_run is for BigQuery: give --bigquery_table too")
     lake = Lake.open(options.output)
-    files = _list(options, lake)
+    listed = files = _list(options, lake)
+    if options.if_exists == "append" and not options.reprocess:
+        files = lake.unread(listed)
     tables, plan = Warehouse(options.warehouse, lake).pending(options.layout.partition_by)
     inputs = tuple((f.path, f.size) for f in files)
-    told = DryRun(options.warehouse, tables, plan, options.output, inputs)
+    known = None if options.generates else len(listed) - len(files)
+    told = DryRun(options.warehouse, tables, plan, options.output, inputs, known)
     if flags.summary_json:
         told.write_json(flags.summary_json)
     return told

@@ -27,6 +27,7 @@ class DryRun:
     """What would be made and loaded, nothing having been changed.
 
     ``inputs`` are files that the run would read, with their bytes; None without a run to come.
+    ``known`` is how many others the lake has taken in already; None for a run that reads none.
     """
 
     destination: Destination
@@ -34,6 +35,7 @@ class DryRun:
     plan: Plan
     lake: str
     inputs: tuple[tuple[str, int], ...] | None = None
+    known: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -59,6 +61,7 @@ class DryRun:
             "truncates": plan.truncates,
             "jobs": [_job(c) for s in plan.steps for c in s.chunks],
             "inputs": None if self.inputs is None else [p for p, _ in self.inputs],
+            "inputs_already_read": self.known,
         }
 
     def write_json(self, path: str) -> None:
@@ -96,13 +99,19 @@ class DryRun:
             say(f"{self.plan.rows_there:,} rows of {self.lake} are in the table already")
         self._print_jobs(console, [c for s in self.plan.steps for c in s.chunks])
         if self.inputs is not None:
-            size = sum(b for _, b in self.inputs)
-            say(
-                f"then the accepted rows of {len(self.inputs):,} files ({size:,} bytes) that the "
-                "run reads"
-                if self.inputs
-                else "then the sales that the run generates"
-            )
+            say(self._then(self.inputs))
+
+    def _then(self, inputs: Sequence[tuple[str, int]]) -> str:
+        if self.known is None:
+            return "then the sales that the run generates"
+        size = sum(b for _, b in inputs)
+        read = f"; {self.known:,} others are in the lake already" if self.known else ""
+        if not inputs:
+            return f"no new files: the run reads nothing{read}"
+        return (
+            f"then the accepted rows of {len(inputs):,} files ({size:,} bytes) that the run reads"
+            f"{read}"
+        )
 
     def _print_jobs(self, console: Console, chunks: Sequence[Chunk]) -> None:
         from rich.table import Table  # noqa: PLC0415 - slow to import: not for --help

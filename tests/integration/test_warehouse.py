@@ -32,6 +32,7 @@ from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
 from celes_beam.stores.warehouse.tables import Destination
 from celes_beam.stores.warehouse.warehouse import Warehouse
 from celes_beam.stores.warehouse.write_streams import WriteStreams
+from pipelines import batch
 from tests.bucket_folder import BucketFolder, folder_of
 from tests.cloud import use
 from tests.faults import FaultProxy, nth
@@ -323,6 +324,36 @@ def test_a_dry_run_changes_nothing(lake: Lake, table: TableName) -> None:
     assert not [
         d for d in bigquery_client(PROJECT).list_datasets() if d.dataset_id == table.dataset
     ]
+
+
+def test_a_dry_run_tells_what_would_be_read_and_publishes_nothing(
+    table: TableName,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    landing, root = tmp_path / "landing", tmp_path / "lake"
+    landing.mkdir()
+    row = "1,2024-01-31,5.50,Hogar,Norte\n"
+    (landing / "a.csv").write_text(f"{','.join(COLUMN_NAMES)}\n{row}")
+    flags = ["-i", str(landing), "-o", str(root), "--if_exists", "append", "--progress", "off"]
+    with monkeypatch.context() as patched:
+        # Killed once it was decided.
+        patched.setattr("celes_beam.stores.lake.lake.publish", lambda *_: None)
+        batch.run(flags)
+    before = sorted(f.name for f in Lake.open(str(root)).storage.list())
+    for file, told in (
+        ("", "no new files: the run reads nothing; 1 others are in the lake already"),
+        ("b.csv", "accepted rows of 1 files"),
+    ):
+        if file:
+            (landing / file).write_text((landing / "a.csv").read_text())
+        assert batch.main([*flags, "--bigquery_table", str(table), "--dry_run"]) == 0
+        assert told in capsys.readouterr().out
+    (landing / "a.csv").unlink()
+    (landing / "b.csv").unlink()
+    assert batch.main([*flags, "--bigquery_table", str(table), "--dry_run"]) == 0
+    assert sorted(f.name for f in Lake.open(str(root)).storage.list()) == before
 
 
 @pytest.mark.parametrize(

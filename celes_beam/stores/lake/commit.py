@@ -106,6 +106,7 @@ class CommitLog:
         self._storage = storage
         self._patience = patience or Patience()
         self._decisions: dict[str, Decision] = {}
+        self._loaded: Commits | None = None
 
     def load(self) -> Commits:
         """Read all that has been decided. Raises ``IntegrityError`` for a broken decision."""
@@ -124,7 +125,9 @@ class CommitLog:
         decisions = each(self._read, run_ids, at_once=self._storage.at_once)
         manifests = [d for d in decisions if isinstance(d, Manifest)]
         superseded = {d.run_id: d for d in decisions if isinstance(d, Superseded)}
-        return Commits(tuple(sorted(manifests, key=_order)), superseded, frozenset(done), claimed)
+        ordered = tuple(sorted(manifests, key=_order))
+        self._loaded = Commits(ordered, superseded, frozenset(done), claimed)
+        return self._loaded
 
     def decision(self, run_id: str) -> Decision | None:
         """What was decided about a run; None when nothing was yet."""
@@ -135,10 +138,12 @@ class CommitLog:
     def decide(self, manifest: Manifest) -> Manifest:
         """Commit, unless the run is decided already; then raise ``LakeConflictError``.
 
-        ``decided_at`` is set, and the epoch of an append (that of the newest decided retirement).
+        ``decided_at`` is set, and the epoch of an append (that of the newest retirement known).
         """
         if manifest.kind == "append":
-            newest = max((m.epoch for m in self.load().manifests), default=0)
+            # It orders commits for people: what was decided since the last look may come after.
+            seen = self._loaded or self.load()
+            newest = max((m.epoch for m in seen.manifests), default=0)
             manifest = _with(manifest, epoch=newest)
         manifest = _with(manifest, decided_at=now())
         if self._storage.put_if_absent(_decision_name(manifest.run_id), encode(manifest)):
@@ -157,11 +162,13 @@ class CommitLog:
         raise when all before us have decided; what it finds is true as long as the claim is ours.
         Raises ``LakeConflictError`` when the run is decided already.
         """
+        # An old look will do to begin with: the claim after one that is not the newest is taken.
+        seen = self._loaded or self.load()
         while True:
             decision = self.decision(run_id)
             if decision is not None:
                 raise conflict(decision)
-            newest = self.load().claimed.get(chain, 0)
+            newest = seen.claimed.get(chain, 0)
             if newest:
                 holder = self._holder(_claim_name(chain, newest))
                 if holder == run_id:
@@ -173,6 +180,7 @@ class CommitLog:
             check()
             if self._storage.put_if_absent(_claim_name(chain, newest + 1), run_id.encode()):
                 return newest + 1
+            seen = self.load()
 
     def _holder(self, claim: str) -> str:
         try:

@@ -115,14 +115,16 @@ class Lake:
         check_run_id(run_id)
         if if_exists not in IF_EXISTS:
             raise UsageError(f"--if_exists {if_exists}: expected one of {', '.join(IF_EXISTS)}")
-        self.recover()
-        self.sweep(time.time())
+        # Listed once: the more was committed, the longer this takes. What is decided meanwhile is
+        # looked at again where it matters, at the latest by the commit.
+        commits = self.commits()
+        self._sweep(commits, time.time())
         decision = self._log.decision(run_id)
         if isinstance(decision, Manifest):
             return decision
         if decision is not None:
             raise conflict(decision)
-        strangers, back = self._look_around(_STRANGERS_NAMED)
+        strangers, back = self._look_around(commits.manifests, _STRANGERS_NAMED)
         if self.storage.moves_by_copy:
             # A process that was killed after a late copy of its own left them visible.
             each(self.storage.delete, back, at_once=self.storage.at_once)
@@ -132,7 +134,7 @@ class Lake:
                 f"{self.storage.root} holds files that no commit of this lake made ({named}): "
                 "choose another folder, or move them away"
             )
-        snapshot = self.snapshot()
+        snapshot = _snapshot(commits)
         if if_exists == "error" and snapshot.files:
             raise LakeExistsError(
                 f"{self.storage.root} already holds a lake of {snapshot.rows:,} rows: add to it "
@@ -169,13 +171,13 @@ class Lake:
         Raises ``UsageError`` for one that has changed since the lake took rows of it in: these
         would be there twice.
         """
-        return _unread(inputs, _ledger(self.runs()))
+        return _unread(inputs, _ledger(self.decided()))
 
     def unread_and_changed(
         self, inputs: Iterable[InputT]
     ) -> tuple[list[InputT], list[tuple[InputT, str]]]:
         """As ``unread``, and those that have changed apart, each with the run that took it in."""
-        return _unread_and_changed(inputs, _ledger(self.runs()))
+        return _unread_and_changed(inputs, _ledger(self.decided()))
 
     def claim(self, run_id: str) -> tuple[int, Snapshot]:
         """Claim the right to retire files; returns the epoch and the files it may retire.
@@ -222,6 +224,10 @@ class Lake:
         """All commits, each after those whose files it retires."""
         return list(self.commits().manifests)
 
+    def decided(self) -> tuple[Manifest, ...]:
+        """As ``runs``, also those that are not published yet; changes nothing."""
+        return self._log.load().manifests
+
     def find(self, run_id: str) -> Manifest | None:
         """The commit of a run, or None."""
         decision = self._log.decision(run_id)
@@ -245,8 +251,10 @@ class Lake:
         it changed for a day before ``at`` (seconds since 1970); that of a commit in the middle of
         being published stays.
         """
+        return self._sweep(self._log.load(), at)
+
+    def _sweep(self, commits: Commits, at: float) -> list[str]:
         self.storage.tidy(COMMITS)
-        commits = self._log.load()
         over = commits.done | commits.superseded.keys()
         under_way = {m.run_id for m in commits.undone}
         newest: dict[str, float] = {}
@@ -265,13 +273,14 @@ class Lake:
 
     def strangers(self, most: int) -> list[StoredFile]:
         """The first visible files, at most ``most``, that no commit made."""
-        return self._look_around(most)[0]
+        return self._look_around(self.decided(), most)[0]
 
-    def _look_around(self, most: int) -> tuple[list[StoredFile], list[str]]:
+    def _look_around(
+        self, manifests: Sequence[Manifest], most: int
+    ) -> tuple[list[StoredFile], list[str]]:
         """Visible files up to the last of ``most`` strangers: those, and the retired ones."""
         found: list[StoredFile] = []
         back: list[str] = []
-        manifests = self._log.load().manifests
         retired, made = retired_paths(manifests), _paths_made(manifests)
         for file in self.storage.list(hidden=False):
             if len(found) == most:

@@ -45,6 +45,28 @@ def put(lake: Lake, name: str) -> Path:
 # Commits
 
 
+def test_a_commit_lists_what_was_committed_before_a_few_times_only(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a bucket a listing takes the longer the more has been committed."""
+    looks = []
+    load = CommitLog.load
+
+    def looked(log: CommitLog) -> Any:
+        looks.append(log)
+        return load(log)
+
+    monkeypatch.setattr(CommitLog, "load", looked)
+    for number, record in enumerate((MONDAY, TUESDAY)):
+        looks.clear()
+        assert lake.unread_and_changed([record]) == ([record], [])
+        lake.prepare(run_id=f"r{number}", if_exists="append", partition_by=("region_de_venta",))
+        assert lake.unread([record]) == [record]
+        commit_sales(lake, f"r{number}", SALES, inputs=(record,))
+        assert len(looks) == 5
+    assert visible_sales(root(lake)) == sorted(PLAIN * 2)
+
+
 def test_a_commit_makes_its_files_visible_and_nothing_else(lake: Lake) -> None:
     manifest = lake.commit(reject(lake, draft(lake, "r", SALES), 2))
     assert visible_sales(root(lake)) == PLAIN
