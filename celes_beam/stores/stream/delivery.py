@@ -6,7 +6,7 @@ Where nothing is lost and nothing is double, and why, is in ``docs/streaming-jou
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Self
@@ -22,13 +22,11 @@ from celes_beam.sales.messages import (
     check_messages,
     message_keys,
 )
-from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import Manifest
 from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.lake.rejects import count_rejections
 from celes_beam.stores.stream.apply import Applied, Sinks, apply_entry, apply_unnoted
 from celes_beam.stores.stream.entry import Entry, Places, make_entry, taken
-from celes_beam.stores.stream.flush import Flusher
 from celes_beam.stores.stream.journal import Journal, batch_name, journal_root
 from celes_beam.stores.stream.keeper import Keeper
 from celes_beam.stores.stream.seen import SeenIds
@@ -287,8 +285,8 @@ class Delivery:
         if self._journal is None:
             return None, apply_unnoted(entry, self._sinks, source=source)
         journal, name = self._journal, batch_name(keys)
-        journal.put(name, entry)
-        noted = journal.refused(name)
+        # Refused rows were noted only if a try before this one has put the entry.
+        noted = [] if journal.put(name, entry) else journal.refused(name)
         applied = apply_entry(
             entry,
             self._sinks,
@@ -314,26 +312,6 @@ class Delivery:
             table=self._spec.table_key,
             places=places if self._spec.is_exactly_once else None,
         )
-
-
-def flush_entries(spec: DeliverySpec, names: Collection[str]) -> list[Manifest]:
-    """Commit entries that ``deliver`` has named, where batches are stable; asked again, nothing.
-
-    Entries that are older than the window and in the lake are deleted. Raises what a store raises.
-    """
-    root = spec.journal_root
-    if spec.lake is None or root is None:
-        return []
-    journal = Journal.open(root)
-    source = spec.message_rules.source
-    flusher = Flusher(Lake.open(spec.lake), journal, spec.run_id, spec.layout, source)
-    flusher.prepare()
-    commits = flusher.flush(journal.listing(), names)
-    listing = journal.listing()
-    before = time.time() - spec.dedupe_minutes * 60
-    old = [name for name, file in listing.entries.items() if file.modified < before]
-    journal.delete(listing, flusher.named(old))
-    return commits
 
 
 def open_spec_sinks(spec: DeliverySpec) -> Sinks:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from celes_beam.errors import IntegrityError
-from celes_beam.stores.stream.apply import Applied, Sinks, apply_entry
+from celes_beam.errors import IntegrityError, UsageError
+from celes_beam.stores.stream.apply import Applied, Refusals, Sinks, apply_entry
 from celes_beam.stores.stream.entry import Entry, Place, Places
 from celes_beam.stores.stream.journal import Journal, entry_name, new_writer
 
@@ -74,22 +74,12 @@ class JournalWriter:
         if entry is None or name is None:
             raise AssertionError("no entry was begun")
         # An entry of ours that is there already was put by a try of which we heard no answer.
-        self._journal.put(name, entry)
-        applied = self.apply(name, entry)
+        is_new = self._journal.put(name, entry)
+        applied = self._apply(name, entry, [] if is_new else self._journal.refused(name))
         if self._places is not None and entry.places is not None:
             self._places = _after(entry.places, applied)
         self._begun, self.applied = None, name
         return applied
-
-    def apply(self, name: str, entry: Entry) -> Applied:
-        """Apply an entry of the journal, of this writer or another."""
-        return apply_entry(
-            entry,
-            self._sinks,
-            source=self._source,
-            noted=self._journal.refused(name),
-            note=lambda number, why: self._journal.note_refused(name, number, why),
-        )
 
     def recover(self, name: str) -> None:
         """Apply the last entry of a writer that is gone, or is at it, and mark it.
@@ -100,13 +90,22 @@ class JournalWriter:
         if entry.table != self.table:
             raise _other_table(self._journal, name, entry.table, self.table)
         try:
-            self.apply(name, entry)
+            self._apply(name, entry, self._journal.refused(name))
         except IntegrityError as error:
             raise IntegrityError(
                 f"{error}. The batch is kept in {self._journal.uri(name)}; once its rows are in "
                 f"the table, make an empty file {self._journal.mark_uri(name)}, and run again"
             ) from error
         self._journal.mark_applied(name)
+
+    def _apply(self, name: str, entry: Entry, noted: Sequence[Refusals]) -> Applied:
+        return apply_entry(
+            entry,
+            self._sinks,
+            source=self._source,
+            noted=noted,
+            note=lambda number, why: self._journal.note_refused(name, number, why),
+        )
 
 
 def _after(places: Places, applied: Applied) -> Places:
@@ -116,9 +115,7 @@ def _after(places: Places, applied: Applied) -> Places:
     )
 
 
-def _other_table(journal: Journal, name: str, wanted: str, given: str) -> Exception:
-    from celes_beam.errors import UsageError  # noqa: PLC0415
-
+def _other_table(journal: Journal, name: str, wanted: str, given: str) -> UsageError:
     there = f"table {wanted.replace('+', ':')}" if wanted else "no table"
     asked = f"table {given.replace('+', ':')}" if given else "no table"
     return UsageError(

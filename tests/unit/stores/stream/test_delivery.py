@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +15,13 @@ from celes_beam.errors import ConfigError, StorageError, UsageError
 from celes_beam.sales.messages import Messages
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
-from celes_beam.stores.stream.delivery import Delivery, DeliverySpec, flush_entries
+from celes_beam.stores.stream.delivery import Delivery, DeliverySpec
+from celes_beam.stores.stream.flush import Flusher
 from celes_beam.stores.stream.journal import Journal
 from celes_beam.stores.warehouse.table_name import parse_table_name
 from celes_beam.stores.warehouse.tables import Destination
 from tests.memory_sinks import Faults, Killed, MemoryCloud
-from tests.sale_messages import RULES, accepted_ids, cents, rejected_ids, sale_messages
+from tests.sale_messages import RULES, SOURCE, accepted_ids, cents, rejected_ids, sale_messages
 
 TABLE = Destination(parse_table_name("my-project:sales.ventas"))
 NEVER = 1e6
@@ -252,14 +255,14 @@ def test_stable_batches_come_again(tmp_path: Path) -> None:
                 names.add(delivered.entry or "")
     assert len(names) == 3
     assert cloud.sales.ids == accepted_ids(ALL)
-    assert sum(m.rows for m in flush_entries(spec, names)) == len(accepted_ids(ALL))
-    assert flush_entries(spec, names) == []
-    check_lake(spec.lake, ALL)
     root = spec.journal_root
     assert root is not None
-    assert len(Journal.open(root).listing().entries) == 3
-    assert flush_entries(replace(spec, dedupe_minutes=-1), []) == []
-    assert Journal.open(root).listing().entries == {}
+    journal = Journal.open(root)
+    flusher = Flusher(Lake.open(str(spec.lake)), journal, "run", spec.layout, SOURCE)
+    (commit,) = flusher.flush(journal.listing(), names)
+    assert commit.rows == len(accepted_ids(ALL))
+    assert flusher.flush(journal.listing(), names) == []
+    check_lake(spec.lake, ALL)
 
 
 def test_a_failed_batch_goes_before_the_next(tmp_path: Path) -> None:
@@ -305,10 +308,6 @@ def test_a_batch_for_another_table_is_not_forgotten(tmp_path: Path) -> None:
 
 
 def test_a_flush_that_fails_is_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
-
-    from celes_beam.stores.stream.flush import Flusher
-
     failed = threading.Event()
 
     def fail(*_: Any) -> Any:
@@ -338,8 +337,6 @@ def test_ids_are_remembered_by_activity_and_not_by_the_clock(tmp_path: Path) -> 
     hours_later = [0]
 
     def now_us() -> int:
-        import time
-
         return time.time_ns() // 1000 + hours_later[0] * 3_600_000_000
 
     def delivered(numbers: range) -> int:
@@ -361,3 +358,67 @@ def test_an_id_attribute_tells_messages_apart(tmp_path: Path) -> None:
         assert delivery.deliver(named).duplicates == 1
         assert delivery.deliver(replace(named, ids=["x", "y", "m3"])).duplicates == 3
     assert cloud.sales.ids == ["a", "m3"]
+
+
+def test_a_process_recovers_what_another_is_at(tmp_path: Path) -> None:
+    cloud = MemoryCloud()
+    spec = spec_of(tmp_path)
+    slow = Delivery(spec, sinks=lambda _: cloud.sinks())
+    slow.start()
+    slow.deliver(sale_messages(range(10)))
+    cloud.use(Faults(2, error=StorageError))
+    with pytest.raises(StorageError):
+        slow.deliver(sale_messages(range(10, 20)))
+    cloud.use(Faults())
+    with Delivery(spec, sinks=lambda _: cloud.sinks()) as other:
+        assert other.deliver(sale_messages(range(10, 20))).duplicates == 10
+        # The first goes on, and comes to an end later than the other.
+        assert slow.deliver(sale_messages(range(20, 30))).accepted == 9
+    slow.close()
+    assert cloud.sales.ids == accepted_ids(range(30))
+    assert len(cloud.rejected.rows) == 3
+    check_lake(spec.lake, range(30))
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+def test_a_clean_end_leaves_nothing_to_do(delivery: str, tmp_path: Path) -> None:
+    cloud = MemoryCloud()
+    for batch in BATCHES:
+        spec = spec_of(tmp_path, delivery=delivery)
+        with Delivery(spec, sinks=lambda _: cloud.sinks()) as one:
+            one.deliver(sale_messages(batch))
+        again = Delivery(spec, sinks=lambda _: cloud.sinks())
+        assert again.start() == 0
+        assert again.close() == []
+    assert cloud.sales.ids == accepted_ids(ALL)
+    assert len(cloud.topic.letters) == 6
+
+
+def test_flushes_beside_deliveries(tmp_path: Path) -> None:
+    cloud = MemoryCloud()
+    spec = spec_of(tmp_path, flush_seconds=0.005, dedupe_minutes=0.2 / 60)
+    with Delivery(spec, sinks=lambda _: cloud.sinks()) as delivery:
+        for first in range(0, 1000, 10):
+            delivery.deliver(sale_messages(range(first, first + 10)))
+    assert cloud.sales.ids == accepted_ids(range(1000))
+    check_lake(spec.lake, range(1000))
+    runs = Lake.open(str(spec.lake)).runs()
+    assert len(runs) > 2
+    assert {m.streamed_to for m in runs} == {(TABLE.table.key,)}
+    assert spec.journal_root is not None
+    # Old ones were deleted on the way, and the rest are within the window.
+    assert len(Journal.open(spec.journal_root).listing().entries) < 100
+
+
+def test_streams_that_were_not_used_for_long_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = MemoryCloud()
+    with Delivery(spec_of(tmp_path), sinks=lambda _: cloud.sinks()) as delivery:
+        delivery.deliver(sale_messages(range(10)))
+        delivery.deliver(sale_messages(range(10, 20)))
+        assert len(cloud.sales.streams) == 1
+        assert delivery._writer is not None
+        monkeypatch.setattr(delivery._writer, "_used_at", -1e9)
+        delivery.deliver(sale_messages(range(20, 30)))
+    assert [len(s) for s in cloud.sales.streams.values()] == [18, 9]
