@@ -96,6 +96,7 @@ class ReplaySummary:
                 "not_asked_for": tally.not_asked_for,
                 "replayed_before": tally.replayed_before,
                 "rejected_by_the_same_rules": tally.judged_before,
+                "of_replaced_commits": tally.replaced,
                 "cannot_be_replayed": dict(tally.kept_by_reason),
             },
             "total": self.total,
@@ -148,6 +149,9 @@ class ReplaySummary:
             ):
                 if rows:
                     facts.add_row(f"  {name}", f"{rows:,}")
+            if self.tally.replaced:
+                name = "of commits that an overwrite replaced (--run takes them)"
+                facts.add_row(name, f"{self.tally.replaced:,}")
         if self.before:
             facts.add_row("replayed", f"{self.replayed:,}")
             facts.add_row("  accepted", f"{self.accepted:,}")

@@ -146,6 +146,7 @@ def test_from_a_subscription(dead: DeadTopic, tmp_path: Path) -> None:
         "not_asked_for": 1,
         "replayed_before": 1,
         "rejected_by_the_same_rules": 0,
+        "of_replaced_commits": 0,
         "cannot_be_replayed": {"unknown": 1},
     }
     assert (found["sent_to_dead_letter_topic"], found["total"]) == (1, "3.00")

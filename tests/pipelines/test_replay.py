@@ -212,6 +212,7 @@ def test_rows_of_an_overwritten_run_are_left_out(lake: Path, tmp_path: Path) -> 
     batch.run(["-i", str(tmp_path / "a.csv"), "-o", str(lake), "-f", "--regions", "Norte", *QUIET])
     found = again(lake)
     assert (found["rows_looked_at"], found["rows_accepted"], ids(lake)) == (4, 2, [7, 8, 9])
+    assert found["left_out"]["of_replaced_commits"] == 4
     # Who asks for them by name gets them.
     assert again(lake, "--run", first, "--dry_run")["rows_replayed"] == 4
 

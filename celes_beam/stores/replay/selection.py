@@ -45,18 +45,20 @@ class Selection:
 
 @dataclass
 class Tally:
-    """What came of looking through rejected rows, in rows; of ``by_reason`` and ``kept_by_reason``
-    each counts under its first reason.
+    """What came of looking through rejected rows.
 
     ``by_reason`` are those to be replayed. ``kept_by_reason`` cannot be, for their raw bytes are
-    not there or were cut, and stay where they are. ``replayed_before`` were, or stand there twice.
-    ``judged_before`` were rejected by a replay with the very same rules.
+    not there or were cut, and stay where they are; both count a row under its first reason.
+    ``replayed_before`` were, or stand there twice. ``judged_before`` were rejected by a replay with
+    the very same rules. ``replaced`` are of commits that an overwrite has replaced, and not among
+    those ``seen``.
     """
 
     seen: int = 0
     not_asked_for: int = 0
     replayed_before: int = 0
     judged_before: int = 0
+    replaced: int = 0
     by_reason: Counter[str] = field(default_factory=Counter)
     kept_by_reason: Counter[str] = field(default_factory=Counter)
 

@@ -44,7 +44,7 @@ class Found:
 
     rejected: pa.RecordBatch
     whole: Mask | None = None
-    token: object = None
+    token: Any = None
 
 
 class RejectedRows(Protocol):
@@ -57,6 +57,10 @@ class RejectedRows(Protocol):
 
     def check(self) -> None:
         """Raise ``UsageError`` when it is not there."""
+        ...
+
+    def passed_over(self) -> int:
+        """How many rows it holds that it does not give, unless they are asked for by run."""
         ...
 
     def found(self) -> Iterator[Found]:
@@ -85,6 +89,10 @@ class RejectedRows(Protocol):
 
 class _AtRest:
     """Rows that stay where they are, whatever becomes of them."""
+
+    def passed_over(self) -> int:
+        """None."""
+        return 0
 
     def tell(self, found: Found, fates: Fates) -> None:
         """Nothing."""
@@ -155,12 +163,22 @@ class LakeRows(_AtRest):
     def found(self) -> Iterator[Found]:
         """The rows of each file, in the order of the commits."""
         lake = Lake.open(self.root)
-        for manifest in self._manifests(lake):
+        for manifest in self._manifests(lake)[0]:
             for file in manifest.rejected_files:
                 for batch in _read(lake, manifest, file):
                     yield Found(batch)
 
-    def _manifests(self, lake: Lake) -> list[Manifest]:
+    def passed_over(self) -> int:
+        """Those of commits that an overwrite has replaced."""
+        read, there = self._manifests(Lake.open(self.root))
+        return (
+            0
+            if self.runs
+            else sum(m.rows_rejected for m in there) - sum(m.rows_rejected for m in read)
+        )
+
+    def _manifests(self, lake: Lake) -> tuple[Sequence[Manifest], Sequence[Manifest]]:
+        """The commits that are to be read, and all."""
         manifests = CommitLog(lake.storage).load().manifests
         if not manifests:
             raise InputError(
@@ -174,12 +192,10 @@ class LakeRows(_AtRest):
                     f"--run {run_id}: {self.root} has no such commit; its commits are shown by "
                     f"celes-beam lake ls {self.root}"
                 )
+        if self.runs:
+            return [m for m in manifests if m.run_id in self.runs], manifests
         replaced = {run_id for m in manifests for run_id in m.replaces}
-        return [
-            m
-            for m in manifests
-            if (m.run_id in self.runs if self.runs else m.run_id not in replaced)
-        ]
+        return [m for m in manifests if m.run_id not in replaced], manifests
 
 
 def _read(lake: Lake, manifest: Manifest, file: RejectedFile) -> Iterator[pa.RecordBatch]:
@@ -261,6 +277,7 @@ def _as_rejected(batch: pa.RecordBatch, table: TableName) -> pa.RecordBatch:
 
 def take(rows: RejectedRows, chooser: Chooser, headers: Headers) -> Iterator[pa.RecordBatch]:
     """Look through rejected rows, and yield those that are to be replayed; finds their headers."""
+    chooser.tally.replaced += rows.passed_over()
     for found in rows.found():
         fates = chooser.choose(found.rejected, found.whole)
         rows.tell(found, fates)

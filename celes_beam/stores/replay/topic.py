@@ -19,7 +19,7 @@ from celes_beam.stores.messages.dead_letters import DeadLetters, read_dead_lette
 from celes_beam.stores.messages.holding import Held
 from celes_beam.stores.messages.lease import pieces
 from celes_beam.stores.messages.receiver import Receiver
-from celes_beam.stores.messages.subscription import check_subscription
+from celes_beam.stores.messages.subscription import SHORTEST_ACK_SECONDS, check_subscription
 from celes_beam.stores.replay.selection import Fates
 from celes_beam.stores.replay.sources import Found, RejectedNow
 
@@ -51,27 +51,28 @@ class TopicRows:
         self.name = subscription
         self._max_messages = max_messages
         self._idle_timeout = idle_timeout
+        self._deadline = SHORTEST_ACK_SECONDS
         self._receiver: Receiver | None = None
         self._pulled: list[_Pulled] = []
 
     def check(self) -> None:
-        """Look at the subscription, and begin to pull; raises what ``check_subscription`` does."""
-        facts = check_subscription(self.name)
-        self._receiver = Receiver(
+        """Look at the subscription; raises what ``check_subscription`` does."""
+        self._deadline = check_subscription(self.name).ack_deadline_seconds
+
+    def passed_over(self) -> int:
+        """None."""
+        return 0
+
+    def found(self) -> Iterator[Found]:
+        """The messages as rejected rows, some at a time. Raises what pulling raises."""
+        receiver = self._receiver = Receiver(
             self.name,
-            ack_deadline=facts.ack_deadline_seconds,
+            ack_deadline=self._deadline,
             max_messages=self._max_messages,
             max_bytes=_MOST_BYTES,
             limit=self._max_messages,
         )
-        self._receiver.start()
-
-    def found(self) -> Iterator[Found]:
-        """The messages as rejected rows, some at a time. Raises what pulling raises."""
-        if self._receiver is None:
-            self.check()
-        receiver = self._receiver
-        assert receiver is not None
+        receiver.start()
         began, count = time.time(), 0
         while count < self._max_messages:
             held = receiver.take(

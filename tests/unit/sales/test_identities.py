@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 from hypothesis import given
@@ -13,11 +14,9 @@ from tests.rejected import REJECTED_AT, rejected_rows
 
 
 def test_place_time_and_attempt_make_the_identity_and_nothing_else() -> None:
-    same = [
-        {},
-        {"reasons": ["unknown"], "raw": b"y", "column": None, "value": "v", "rules_version": 9},
-    ]
-    others = [
+    other = {"reasons": ["unknown"], "raw": b"y", "column": None, "value": "v", "rules_version": 9}
+    same: list[dict[str, Any]] = [{}, other]
+    others: list[dict[str, Any]] = [
         {"source": "otra.csv"},
         {"position": 8},
         {"attempt": 2},

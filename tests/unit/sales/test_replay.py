@@ -88,7 +88,49 @@ def test_what_wider_rules_accept_is_accepted(lines: list[str]) -> None:
     assert [r["position"] for r in in_order(again)] == wide.rejected.column("position").to_pylist()
 
 
-JSON_VALUES = st.sampled_from([1, -1, 1.5, 0.001, "2024-05-03", "Norte", "Sur", "", None, True, []])
+BYTES = st.lists(
+    st.sampled_from(
+        [
+            b"1",
+            b",",
+            b'"',
+            b"\n",
+            b"\r",
+            b"\r\n",
+            b"\xff",
+            b"\xc3\xb1",
+            b"\xef\xbb\xbf",
+            b"\0",
+            b"{}",
+        ]
+    )
+    | st.binary(max_size=3),
+    max_size=30,
+).map(b"".join)
+
+
+@given(BYTES, st.sampled_from(["utf-8", "latin-1"]))
+def test_any_bytes_are_rejected_again_as_csv(text: bytes, encoding: str) -> None:
+    line = ",".join(COLUMN_NAMES).encode()
+    header = read_header(line, CsvDialect(encoding=encoding), None, "a.csv")
+    first = of_csv(text, header=header).rejected
+    kept = first.filter(pa.array(can_be_replayed(first)))
+    accepted, again = replayed(kept, ReplayRules(NOW, {"a.csv": header}))
+    assert accepted == []
+    judged_alike(first, again)
+
+
+@given(BYTES)
+def test_any_bytes_are_rejected_again_as_json(text: bytes) -> None:
+    first = decode_ndjson(text, source="a.ndjson", rules=THEN).rejected
+    accepted, again = replayed(first, ReplayRules(NOW))
+    assert accepted == []
+    judged_alike(first, again)
+
+
+JSON_VALUES: st.SearchStrategy[Any] = st.sampled_from(
+    [1, -1, 1.5, 0.001, "2024-05-03", "Norte", "Sur", "", None, True, []]
+)
 
 
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(COLUMN_NAMES, JSON_VALUES)), max_size=8))
