@@ -163,12 +163,12 @@ class _PullFn(beam.DoFn):
         )
 
     def _wait(
-        self, receiver: Receiver, messages: int, last: float, began: float
+        self, receiver: Receiver, messages: int, began: float
     ) -> tuple[Ended | None, Held | None]:
         """Wait for a batch or an end, as long as a bundle may."""
         until = time.monotonic() + self._patience
         while True:
-            if ended := self._enough(messages) or self._ended(receiver, last, began):
+            if ended := self._enough(messages) or self._ended(receiver, began):
                 return ended, None
             left = until - time.monotonic()
             # In slices: a signal handler may notify nobody.
@@ -185,17 +185,15 @@ class _PullFn(beam.DoFn):
         enough = self._max_messages is not None and messages >= self._max_messages
         return Ended.MAX_MESSAGES if enough else None
 
-    def _ended(self, receiver: Receiver, last: float, began: float) -> Ended | None:
+    def _ended(self, receiver: Receiver, began: float) -> Ended | None:
         now = time.time()
         if self._pulling.stop_asked:
             return Ended.STOP
         if self._deadline is not None and now - began >= self._deadline:
             return Ended.DEADLINE
-        if (
-            self._idle_timeout is not None
-            and now - max(last, receiver.last_came) >= self._idle_timeout
-            and receiver.due_in(self._batching) is None
-        ):
+        quiet = receiver.quiet_since
+        timeout = self._idle_timeout
+        if timeout is not None and quiet is not None and now - quiet >= timeout:
             return Ended.IDLE_TIMEOUT
         return None
 

@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
 from apache_beam.transforms.core import RestrictionProvider
 
-Restriction = tuple[int, float, float]
-"""Messages so far; when the last came, and when it all began: seconds since 1970."""
+Restriction = tuple[int, float]
+"""Messages so far, and when it all began: seconds since 1970."""
 
 
 class PullTracker(RestrictionTracker):
     """Claims messages by their number. Only a checkpoint splits it: one reader pulls at a time."""
 
     def __init__(self, restriction: Restriction) -> None:
-        self._messages, self._last, self._began = restriction
+        self._messages, self._began = restriction
         self._is_over = False
 
     def current_restriction(self) -> Restriction:
         """What was claimed so far."""
-        return self._messages, self._last, self._began
+        return self._messages, self._began
 
     def current_progress(self) -> RestrictionProgress:
         """Nobody knows how much there is."""
@@ -31,9 +31,7 @@ class PullTracker(RestrictionTracker):
         """Whether so many messages may be emitted; 0 asks whether the bundle may go on."""
         if self._is_over:
             return False
-        if messages:
-            self._messages += messages
-            self._last = time.time()
+        self._messages += messages
         return True
 
     def try_split(self, fraction_of_remainder: float) -> tuple[Restriction, Restriction] | None:
@@ -57,8 +55,7 @@ class PullProvider(RestrictionProvider):
 
     def initial_restriction(self, element: object) -> Restriction:
         """Nothing was pulled yet."""
-        now = time.time()
-        return 0, now, now
+        return 0, time.time()
 
     def create_tracker(self, restriction: Restriction) -> PullTracker:
         """Go on from a restriction."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 
@@ -12,7 +13,9 @@ import pytest
 from celes_beam.errors import UsageError
 from celes_beam.stores.cloud.clients import subscriber_client
 from celes_beam.stores.messages.holding import Held
-from celes_beam.stores.messages.receiver import Receiver
+from celes_beam.stores.messages.pulling import pulling
+from celes_beam.stores.messages.receiver import Figures, Receiver
+from tests.cloud import fresh_name
 from tests.faults import nth
 from tests.grpc_faults import GrpcFaultProxy
 from tests.numbered import Numbered, numbers_of, receiving, until
@@ -131,6 +134,40 @@ def test_what_is_given_back_comes_again_at_once(numbered: Numbered) -> None:
     figures = receiver.figures()
     assert (figures.acked, figures.held) == (100, 0)
     assert figures.given_back >= 200
+
+
+def test_workers_share_a_receiver_and_the_last_one_closes_it(numbered: Numbered) -> None:
+    shared = pulling(fresh_name("run"))
+    made: list[Receiver] = []
+
+    def make() -> Receiver:
+        made.append(Receiver(numbered.subscription))
+        return made[-1]
+
+    assert shared.figures() == Figures()
+    numbered.publish(range(10))
+    first, second = shared.open(make), shared.open(make)
+    assert first is second
+    held = take(first, rows=10, seconds=5.0)
+    assert shared.figures().held == 10
+    first.ack(held)
+    shared.leave()
+    assert threads_of_pubsub() > 0
+    shared.leave()
+    assert threads_of_pubsub() == 0
+    assert (shared.figures().acked, shared.figures().held) == (10, 0)
+
+    numbered.publish(range(10))
+    third = shared.open(make)
+    assert third is not first
+    third.ack(take(third, rows=10, seconds=5.0))
+    assert shared.figures().acked == 20
+    shared.leave()
+    assert len(made) == 2
+
+
+def threads_of_pubsub() -> int:
+    return sum(thread.name.startswith("pubsub-") for thread in threading.enumerate())
 
 
 def test_closing_gives_back_what_nobody_took(numbered: Numbered) -> None:

@@ -27,7 +27,13 @@ def numbered(pubsub: str) -> Numbered:
 
 
 def run(
-    runner: list[str], subscription: str, out: Path, *, fails: bool = False, **settings: Any
+    runner: list[str],
+    subscription: str,
+    out: Path,
+    *,
+    fails: bool = False,
+    sink_seconds: float = 0.0,
+    **settings: Any,
 ) -> tuple[Any, Pulling]:
     """Run a pipeline to its end: its result, and how the pulling went."""
     run_id = fresh_name("run")
@@ -35,7 +41,7 @@ def run(
     (
         pipeline
         | PullMessages(subscription, run_id, **settings)
-        | beam.ParDo(AppendNumbers(str(out), fails=fails))
+        | beam.ParDo(AppendNumbers(str(out), sink_seconds, fails=fails))
     )
     result = pipeline.run()
     result.wait_until_finish()
@@ -97,6 +103,11 @@ def test_a_deadline_ends_it(numbered: Numbered, tmp_path: Path) -> None:
     assert ended.ended_by == "deadline"
 
 
+@pytest.mark.parametrize(
+    "runner",
+    ["DirectRunner", pytest.param("PrismRunner", marks=pytest.mark.slow)],
+    indirect=True,
+)
 def test_sigterm_writes_and_acks_what_was_taken_and_gives_back_the_rest(
     runner: list[str], numbered: Numbered, tmp_path: Path
 ) -> None:
@@ -136,3 +147,13 @@ def test_killed_again_and_again_it_loses_nothing(
 
     assert set(pulled.numbers) == set(range(30_000))
     assert numbered.left() == []
+
+
+def test_a_slow_sink_is_not_idleness(numbered: Numbered, tmp_path: Path) -> None:
+    numbered.publish(range(300))
+    settings = {"max_batch_rows": 100, "max_batch_seconds": 0.1, "idle_timeout": 0.3}
+
+    _, ended = run([], numbered.subscription, tmp_path / "out", sink_seconds=0.6, **settings)
+
+    assert ended.ended_by == "idle_timeout"
+    assert sorted(written(tmp_path / "out")) == list(range(300))

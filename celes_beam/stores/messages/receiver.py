@@ -75,7 +75,7 @@ class Receiver:
         self._failed: CelesError | None = None
         self._acked = self._given_back = 0
         self._failed_acks = self._failed_pulls = self._abandoned = 0
-        self._last_came = time.time()
+        self._quiet_since = time.time()
         self._empty_at: float | None = None
         self._pullers = [
             threading.Thread(target=self._pull_on, name=f"pubsub-pull-{n}", daemon=True)
@@ -89,9 +89,13 @@ class Receiver:
             thread.start()
 
     @property
-    def last_came(self) -> float:
-        """When messages came last, or it was made: seconds since 1970."""
-        return self._last_came
+    def quiet_since(self) -> float | None:
+        """Since when nothing came, in seconds since 1970; None while messages are held.
+
+        A service that does not answer is not quiet.
+        """
+        with self._changed:
+            return None if self._holding.messages else self._quiet_since
 
     @property
     def empty_at(self) -> float | None:
@@ -216,6 +220,7 @@ class Receiver:
         with self._changed:
             if not self._holding.let_go(held, returned=returned):
                 return False
+            self._quiet_since = time.time()
             self._changed.notify_all()
         self._leases.drop(held.ack_ids)
         return True
@@ -260,7 +265,7 @@ class Receiver:
             self._holding.came(room, [] if is_late else pulled)
             self._empty_at = None if pulled else asked
             if pulled:
-                self._last_came = time.time()
+                self._quiet_since = time.time()
             self._changed.notify_all()
         if is_late and pulled:
             self._return([message.ack_id for message in pulled])
@@ -269,6 +274,7 @@ class Receiver:
         with self._changed:
             self._failed_pulls += 1
             self._changed.wait_for(lambda: self._stopped, seconds)
+            self._quiet_since = time.time()
 
     def _note(self, error: Exception, verb: str) -> bool:
         """Whether a failure stays; ``take`` raises it then."""
