@@ -8,6 +8,7 @@ Only descriptions cross an edge: files of gathered rows on the way in, staged fi
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -84,9 +85,15 @@ def _fingerprint(options: ReplayOptions) -> str:
 
 def headers_of(options: ReplayOptions) -> Headers:
     """What finds the headers of CSV files."""
+    from celes_beam.stores.inputs.read_options import NDJSON  # noqa: PLC0415
     from celes_beam.stores.replay.headers import Headers  # noqa: PLC0415
+    from celes_beam.stores.replay.sources import is_subscription  # noqa: PLC0415
 
-    return Headers(options.how, options.csv_header)
+    how = options.how
+    if is_subscription(options.source):
+        # Messages are JSON; and anybody can write any path into their attributes.
+        how = dataclasses.replace(how, format=NDJSON)
+    return Headers(how, options.csv_header)
 
 
 def replay_rules(options: ReplayOptions, headers: Headers) -> ReplayRules:

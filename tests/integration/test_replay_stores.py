@@ -135,7 +135,7 @@ def test_from_a_subscription(dead: DeadTopic, tmp_path: Path) -> None:
         dead.publish(number, region)
     # Delivered twice, it is one row; of another reason, or cut, it stays where it is.
     dead.publish(1, "Marte")
-    dead.publish(4, "Marte", celes_reasons="refused")
+    dead.publish(4, "Marte", celes_reasons="refused", celes_source="/no/file.csv")
     dead.publish(5, "Marte", celes_cut="100")
 
     back = ["--dead_letter_topic", dead.topic]
@@ -152,12 +152,12 @@ def test_from_a_subscription(dead: DeadTopic, tmp_path: Path) -> None:
     assert (found["sent_to_dead_letter_topic"], found["total"]) == (1, "3.00")
     left = sorted(dead.waiting(), key=lambda row: str(row[0]["source"]))
     assert [(row["source"], row["attempt"], row["reasons"]) for row, _ in left] == [
+        ("/no/file.csv", 1, ["refused"]),
         ("pubsub:ventas/3", 2, ["unknown"]),
-        ("pubsub:ventas/4", 1, ["refused"]),
         ("pubsub:ventas/5", 1, ["unknown"]),
     ]
     # Its own attributes are what they were.
-    assert {k: left[0][1][k] for k in ("caja", "celes_message_id")} == {
+    assert {k: left[1][1][k] for k in ("caja", "celes_message_id")} == {
         "caja": "3",
         "celes_message_id": "3",
     }

@@ -14,7 +14,7 @@ from celes_beam.sales.csv_dialect import UTF8, CsvHeader, read_header
 from celes_beam.stores.inputs.files import list_inputs, open_input
 from celes_beam.stores.inputs.names import format_of_name
 from celes_beam.stores.inputs.ranges import FileRange, plan_ranges
-from celes_beam.stores.inputs.read_options import CSV, ReadOptions
+from celes_beam.stores.inputs.read_options import CSV, NDJSON, PARQUET, ReadOptions
 
 _WHOLE = 1 << 62
 _PUBSUB = "pubsub:"
@@ -54,6 +54,8 @@ class Headers:
     def _header_of(self, source: str, raw: bytes, position: int) -> CsvHeader | None:
         """The header of a source; ``None`` when its records are JSON."""
         named = format_of_name(source) if self.how.format == "auto" else self.how.format
+        if self.how.format in (NDJSON, PARQUET):
+            return None
         if self.given is None or named is None:
             part = self._there(source)
             if part is not None and (part.format != CSV or self.given is None):

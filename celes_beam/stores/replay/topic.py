@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from celes_beam.contract import REJECTED_SCHEMA, SCHEMA
+from celes_beam.errors import CelesError
 from celes_beam.sales.messages import CheckedMessages, Messages
 from celes_beam.sales.records import Mask
+from celes_beam.stores.cloud.failures import cloud_errors
 from celes_beam.stores.messages.connection import Connection
 from celes_beam.stores.messages.dead_letter_format import CUT, MESSAGE_ID
 from celes_beam.stores.messages.dead_letters import DeadLetters, read_dead_letters
@@ -73,7 +76,7 @@ class TopicRows:
             limit=self._max_messages,
         )
         receiver.start()
-        began, count = time.time(), 0
+        came, count = time.monotonic(), 0
         while count < self._max_messages:
             held = receiver.take(
                 max_rows=_BATCH_MESSAGES, max_bytes=_BATCH_BYTES, max_seconds=_WAIT_SECONDS
@@ -81,7 +84,8 @@ class TopicRows:
             if held is not None:
                 count += len(held)
                 yield self._as_found(held)
-            elif time.time() - max(began, receiver.last_came) >= self._idle_timeout:
+                came = time.monotonic()
+            elif time.monotonic() - came >= self._idle_timeout:
                 break
         # What is given back below is for the next to pull, not for us.
         receiver.give_back()
@@ -135,13 +139,16 @@ class TopicRows:
                 if over.all():
                     receiver.ack(pulled.held)
                     continue
-                for piece in pieces(_ids(pulled.held, over)):
-                    connection.acknowledge(piece)
+                with cloud_errors("ack messages of", self.name):
+                    for piece in pieces(_ids(pulled.held, over)):
+                        connection.acknowledge(piece)
                 back += _ids(pulled.held, ~over)
             # Its leases end first, or it would extend what is given back.
             receiver.close()
-            for piece in pieces(back):
-                connection.modify(piece, 0)
+            # What it does not hear of comes again later.
+            with suppress(CelesError), cloud_errors("give back messages of", self.name):
+                for piece in pieces(back):
+                    connection.modify(piece, 0)
         finally:
             self._pulled = []
             receiver.close()
