@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from celes_beam.errors import IntegrityError, LakeConflictError
+from celes_beam.stores.lake.history import history
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import Manifest, Replayed
 from celes_beam.stores.lake.replayed import read_lists, replayed_before, stage_list
@@ -42,6 +43,7 @@ def test_what_was_replayed_is_known_from_then_on(lake: Lake) -> None:
     assert replayed_before(lake.storage, lake.runs()).holds(identities).all()
     assert decided.replayed is not None
     assert decided.replayed.files[0].path.startswith("_replayed/r1/")
+    assert history(lake.commits())[-1].origin == "5 rejected rows of x replayed"
 
 
 def test_a_list_is_read_before_it_is_in_its_place(lake: Lake) -> None:
