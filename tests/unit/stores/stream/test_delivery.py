@@ -422,3 +422,18 @@ def test_streams_that_were_not_used_for_long_are_left(
         monkeypatch.setattr(delivery._writer, "_used_at", -1e9)
         delivery.deliver(sale_messages(range(20, 30)))
     assert [len(s) for s in cloud.sales.streams.values()] == [18, 9]
+
+
+def test_rows_refused_before_a_fault_are_left_out_after_it(tmp_path: Path) -> None:
+    cloud = MemoryCloud()
+    cloud.sales.pieces = 5
+    cloud.sales.refuses = lambda row: "no" if row["_message_id"] == "m3" else None
+    with Delivery(spec_of(tmp_path), sinks=lambda _: cloud.sinks()) as delivery:
+        cloud.use(Faults(4, error=StorageError))
+        with pytest.raises(StorageError, match="append sales"):
+            delivery.deliver(sale_messages(range(20)))
+        assert len(cloud.sales.rows) == 5
+        cloud.use(Faults())
+        assert delivery.deliver(sale_messages([20])).accepted == 1
+    assert cloud.sales.ids == sorted({*accepted_ids(range(21))} - {"m3"})
+    assert len(cloud.rejected.rows) == 3

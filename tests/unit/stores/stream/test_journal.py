@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow.dataset import dataset
 
-from celes_beam.errors import IntegrityError, UsageError
+from celes_beam.errors import IntegrityError, StorageError, UsageError
 from celes_beam.sales.messages import Messages, check_messages
 from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.storage import LocalStorage
 from celes_beam.stores.lake.verify import verify
 from celes_beam.stores.stream.entry import (
     Entry,
@@ -190,3 +192,35 @@ def test_putting_an_entry_takes_milliseconds(tmp_path: Path) -> None:
         journal.put(entry_name("20260101T000000000000Z-0", number), entry)
         took.append(time.perf_counter() - started)
     assert np.median(took) < 1
+
+
+def test_a_deletion_that_is_cut_short_leaves_no_entry_that_seems_not_applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal.open(str(tmp_path / "j"))
+    writer = new_writer()
+    names = [entry_name(writer, n) for n in range(1, 4)]
+    for name in names:
+        journal.put(name, entry_of())
+    journal.mark_applied(names[-1])
+    steps = 0
+    delete = LocalStorage.delete
+
+    def some(storage: LocalStorage, name: str) -> None:
+        nonlocal steps
+        if not steps:
+            raise StorageError("cut short")
+        steps -= 1
+        delete(storage, name)
+
+    monkeypatch.setattr(LocalStorage, "delete", some)
+    for left in (2, 1, 0, 0):
+        steps = 1
+        listing = journal.listing()
+        with suppress(StorageError):
+            journal.delete(listing, listing.entries)
+        assert len(journal.listing().entries) == left
+        assert journal.listing().unapplied() == []
+    steps = 1
+    journal.sweep(journal.listing())
+    assert list((tmp_path / "j").iterdir()) == []
