@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celes_beam.contract import COLUMN_NAMES, MAX_RAW_BYTES, Rules
+from celes_beam.contract import COLUMN_NAMES, EPOCH, MAX_RAW_BYTES, Rules
 from celes_beam.sales.csv_dialect import CsvDialect, CsvHeader, read_header
 from celes_beam.sales.decode_csv import decode_csv
 from celes_beam.sales.decode_ndjson import decode_ndjson
 from celes_beam.sales.decode_parquet import decode_columns
+from celes_beam.sales.messages import MessageRules, Messages, check_messages
 from celes_beam.sales.records import Block
 from celes_beam.sales.rejected import Checked
 from celes_beam.sales.replay import ReplayRules, can_be_replayed, replay
@@ -219,6 +221,25 @@ def test_a_line_feed_within_a_json_string_is_no_json() -> None:
     raw = b'{"id_cliente": 1, "region_de_venta": "No\nrte"}'
     accepted, (again,) = replayed(rejected_rows({"raw": raw, "source": "p"}), ReplayRules(WIDER))
     assert (accepted, again["reasons"], again["raw"]) == ([], ["malformed"], raw)
+
+
+def test_messages_are_rejected_again_for_the_same_reasons() -> None:
+    row = json.dumps(dict(zip(COLUMN_NAMES, (1, "2024-05-03", 1.5, "Hogar", "Sur"), strict=True)))
+    lines = json.dumps(json.loads(row), indent=2)
+    data = [row, lines, f"[{lines},\n{row}]", f"{row}\nbad\n", "[1,2", "{}\n{}\n", "null", "[[1]]"]
+    data += ["", '{"region_de_venta": "No\nrte"}', "\ufeff{}", '"x"', "[]"]
+    encoded = [text.encode() for text in data] + [b"\xff", gzip.compress(row.encode())]
+    attributes = [{}] * (len(encoded) - 1) + [{"content-encoding": "gzip"}]
+    ids = [str(n) for n in range(len(encoded))]
+    published = (THEN.started - EPOCH) // timedelta(microseconds=1)
+    messages = Messages(encoded, attributes, ids, [published] * len(encoded))
+    rules = MessageRules("pubsub:s", regions=("Norte",))
+    first = check_messages(messages, rules).rejected
+    assert first.num_rows >= len(encoded)
+    kept = first.filter(pa.array(can_be_replayed(first)))
+    accepted, again = replayed(kept, ReplayRules(NOW))
+    assert accepted == []
+    judged_alike(first, again)
 
 
 def test_what_cannot_be_replayed() -> None:
