@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from celes_beam.stores.lake.commit import Commits
-from celes_beam.stores.lake.manifest import Manifest, retired_paths
+from celes_beam.stores.lake.manifest import STREAM_INPUT, Manifest, retired_paths
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Step:
             return f"{run.replayed.rows:,} rejected rows of {run.replayed.source} replayed"
         if not run.inputs:
             return "no input"
+        if run.inputs[0].path.startswith(STREAM_INPUT):
+            return f"{len(run.inputs):,} batches of a stream"
         more = f" and {len(run.inputs) - 1} more" if len(run.inputs) > 1 else ""
         return f"{run.inputs[0].path}{more}"
 

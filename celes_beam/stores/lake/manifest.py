@@ -20,6 +20,8 @@ Amount = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]+(\.[0-9]+)?$")]
 
 STAGED = ".staged"
 """Ends the name of a staged file, so that ``**/*.parquet`` finds files that count and no others."""
+STREAM_INPUT = "stream:"
+"""Begins the name of an input that is one batch of a stream, and no file."""
 REJECTED_FILE = ".pq"
 """Ends the name of a file of rejected rows, which are Parquet too, for the same reason."""
 

@@ -19,14 +19,12 @@ from celes_beam.errors import LakeConflictError, StorageError
 from celes_beam.stores.lake.commit import Commits
 from celes_beam.stores.lake.ingest import RejectedLimit, commit_staged, schema_hash
 from celes_beam.stores.lake.lake import Lake
-from celes_beam.stores.lake.manifest import InputRecord, Manifest
+from celes_beam.stores.lake.manifest import STREAM_INPUT, InputRecord, Manifest
 from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.lake.staging import StagingWriter
 from celes_beam.stores.stream.apply import settle
 from celes_beam.stores.stream.journal import Journal, Listing
 
-INPUT = "stream:"
-"""Begins the name of an entry among the inputs of a commit."""
 _MOST_TRIES = 50
 _NO_LIMIT = RejectedLimit()
 
@@ -126,7 +124,7 @@ class Flusher:
             refused: dict[int, str] = {}
             for note in self.journal.refused(name, listing.notes.get(name, ())):
                 refused.update(note)
-            path = INPUT + name
+            path = STREAM_INPUT + name
             writer.write(settle(entry, refused, self.source)[0], path)
             version = f"{google_crc32c.value(data):08x}"
             inputs.append(InputRecord(path=path, size=len(data), version=version))
@@ -135,6 +133,6 @@ class Flusher:
 
 def _named(runs: Iterable[Manifest], names: Collection[str]) -> frozenset[str]:
     # An overwrite replaces what was streamed until then: it does not come back out of the journal.
-    wanted = {INPUT + name for name in names}
+    wanted = {STREAM_INPUT + name for name in names}
     found = (i.path for run in runs for i in run.inputs if i.path in wanted)
-    return frozenset(path.removeprefix(INPUT) for path in found)
+    return frozenset(path.removeprefix(STREAM_INPUT) for path in found)

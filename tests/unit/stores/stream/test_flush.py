@@ -4,12 +4,14 @@ import threading
 from pathlib import Path
 
 from celes_beam.sales.messages import check_messages
+from celes_beam.stores.lake.history import history
 from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.manifest import STREAM_INPUT
 from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.lake.verify import verify
 from celes_beam.stores.stream.delivery import Delivery, DeliverySpec
 from celes_beam.stores.stream.entry import make_entry
-from celes_beam.stores.stream.flush import INPUT, Flusher
+from celes_beam.stores.stream.flush import Flusher
 from celes_beam.stores.stream.journal import Journal, entry_name, new_writer
 from tests.lakes import IMPATIENT, commit_sales, draft
 from tests.memory_sinks import MemoryCloud
@@ -52,8 +54,10 @@ def test_entries_become_one_commit(tmp_path: Path) -> None:
     assert (commit.run_id, commit.kind, commit.streamed_to) == ("run-00001", "append", ())
     assert [(i.rows_read, i.rows_accepted) for i in commit.inputs] == [(10, 9)] * 5
     assert flusher.flush(flusher.journal.listing(), names) == []
+    (step,) = history(flusher.lake.commits())
+    assert step.origin == "5 batches of a stream"
     inputs = check(tmp_path, 45, cents(range(50)), 5)
-    assert inputs == [INPUT + n for n in sorted(names)]
+    assert inputs == [STREAM_INPUT + n for n in sorted(names)]
 
 
 def test_entries_of_two_tables_become_two_commits(tmp_path: Path) -> None:
@@ -149,7 +153,7 @@ def test_what_another_writer_is_applying_waits(tmp_path: Path) -> None:
         entry = make_entry(messages.ids, messages, checked, ingested_at=1)
         journal.put(entry_name(other, 2), entry)
         (commit,) = delivery.flush()
-        assert [i.path for i in commit.inputs] == [INPUT + entry_name(other, 1)]
+        assert [i.path for i in commit.inputs] == [STREAM_INPUT + entry_name(other, 1)]
     # Whoever starts next applies what is left.
     with Delivery(spec, sinks=lambda _: cloud.sinks(tables=False)):
         pass
