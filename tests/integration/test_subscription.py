@@ -14,12 +14,13 @@ from tests.numbered import Numbered
 
 
 def test_one_is_made_with_its_topic_and_found_again(pubsub: str) -> None:
-    topic = f"projects/{LOCAL_PROJECT}/topics/{fresh_name('t')}"
+    name = fresh_name("t")
+    topic = f"projects/{LOCAL_PROJECT}/topics/{name}"
 
-    made = subscription_for_topic(topic, "celes-one")
+    made = subscription_for_topic(name, "celes-one")
     again = subscription_for_topic(topic, "celes-one")
 
-    assert made == again == check_subscription(made.path)
+    assert made == again == check_subscription(made.path) == check_subscription("celes-one")
     assert made.path == f"projects/{LOCAL_PROJECT}/subscriptions/celes-one"
     assert (made.topic, made.ack_deadline_seconds) == (topic, 60)
     assert (made.exactly_once, made.dead_letter_topic, made.filter) == (False, None, "")

@@ -12,7 +12,7 @@ from celes_beam.stores.cloud.clients import (
     subscriber_client,
 )
 from celes_beam.stores.cloud.failures import cloud_errors
-from celes_beam.stores.messages.paths import DELETED_TOPIC, check_path
+from celes_beam.stores.messages.paths import DELETED_TOPIC, check_path, full_path, project_of
 
 ACK_SECONDS = 60
 """Ack deadline of a subscription that is made: how soon messages come again after a crash."""
@@ -41,7 +41,7 @@ class SubscriptionFacts:
 
 
 def check_subscription(path: str, *, needs_view: bool = False) -> SubscriptionFacts:
-    """Look at a subscription that is to be pulled from.
+    """Look at a subscription that is to be pulled from; see ``paths.full_path`` for its name.
 
     ``needs_view`` makes it an error that the account may not look at it, as on Dataflow.
     Raises ``ConfigError`` for another form than ``projects/P/subscriptions/S``, ``UsageError``
@@ -49,7 +49,7 @@ def check_subscription(path: str, *, needs_view: bool = False) -> SubscriptionFa
     """
     from google.api_core import exceptions  # noqa: PLC0415 - slow to import
 
-    check_path(path, "subscription")
+    path = full_path(path, "subscription")
     try:
         with cloud_errors("look at", path, needs=_VIEWER), subscriber_client() as client:
             found = client.get_subscription(
@@ -77,9 +77,9 @@ def subscription_for_topic(topic: str, name: str) -> SubscriptionFacts:
     """
     from google.api_core import exceptions  # noqa: PLC0415
 
-    check_path(topic, "topic")
+    topic = full_path(topic, "topic")
     path = check_path(
-        f"projects/{topic.split('/')[1]}/subscriptions/{name}", "subscription", "subscription"
+        f"projects/{project_of(topic)}/subscriptions/{name}", "subscription", "subscription"
     )
     needs = f"{_EDITOR} (pubsub.subscriptions.create, pubsub.topics.attachSubscription)"
     with cloud_errors("make", path, needs=needs), subscriber_client() as client:
