@@ -10,8 +10,10 @@ from pathlib import Path
 from celes_beam.contract import Rules
 from celes_beam.errors import ConfigError, InputError
 from celes_beam.stores.lake.commit import COMMITS
+from celes_beam.stores.lake.fixed_input import FixedInput, fixed_input
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.lake_reader import LakeFile, LakeReader
+from celes_beam.stores.lake.manifest import Manifest
 from celes_beam.stores.lake.plain_folder import PlainReader, plain_files
 from celes_beam.stores.lake.storage import LocalStorage, open_storage
 
@@ -20,7 +22,8 @@ from celes_beam.stores.lake.storage import LocalStorage, open_storage
 class LakeInput:
     """Files to read, and their reader.
 
-    ``rows`` and ``total`` are what the commits of a lake say; ``None`` for a plain folder.
+    ``rows`` and ``total`` are what the commits of a lake, ``runs``, say; ``None`` for a plain
+    folder.
     """
 
     root: str
@@ -28,11 +31,17 @@ class LakeInput:
     files: tuple[LakeFile, ...]
     rows: int | None = None
     total: Decimal | None = None
+    runs: tuple[Manifest, ...] = ()
 
     @property
     def bytes(self) -> int:
         """Bytes of all files."""
         return sum(f.bytes for f in self.files)
+
+    def fixed(self) -> FixedInput:
+        """The same to write down, for other processes to find."""
+        total = None if self.total is None else str(self.total)
+        return FixedInput(root=self.root, files=self.files, rows=self.rows, total=total)
 
 
 def open_input(
@@ -41,8 +50,12 @@ def open_input(
     """Find what a lake holds now, finishing commits that were cut short, or a plain folder.
 
     ``started`` bounds the dates of a plain folder; ``headers`` pairs contract columns with the
-    names of its columns. Raises ``InputError`` when there is neither.
+    names of its columns. In a process that was given a fixed input (``fixed_input.py``) it is that,
+    whatever the lake holds by now. Raises ``InputError`` when there is neither.
     """
+    fixed = fixed_input(root)
+    if fixed is not None:
+        return _as_fixed(fixed, started, headers)
     storage = open_storage(root)
     is_local = isinstance(storage, LocalStorage)
     if is_local and not Path(root).exists():
@@ -68,4 +81,14 @@ def open_input(
         tuple(LakeFile(f.path, f.bytes, tuple(f.partition.items())) for f in snapshot.files),
         snapshot.rows,
         snapshot.total,
+        snapshot.runs,
     )
+
+
+def _as_fixed(
+    fixed: FixedInput, started: datetime, headers: tuple[tuple[str, str], ...]
+) -> LakeInput:
+    root, files = fixed.root, fixed.files
+    if fixed.rows is None or fixed.total is None:
+        return LakeInput(root, PlainReader(root, Rules(started), headers), files)
+    return LakeInput(root, LakeReader(root), files, fixed.rows, Decimal(fixed.total))
