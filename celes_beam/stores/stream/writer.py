@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
+from celes_beam.contract import EPOCH
 from celes_beam.errors import IntegrityError, UsageError
 from celes_beam.stores.stream.apply import Applied, Refusals, Sinks, apply_entry
 from celes_beam.stores.stream.entry import Entry, Place, Places
@@ -92,10 +94,7 @@ class JournalWriter:
         try:
             self._apply(name, entry, self._journal.refused(name))
         except IntegrityError as error:
-            raise IntegrityError(
-                f"{error}. The batch is kept in {self._journal.uri(name)}; once its rows are in "
-                f"the table, make an empty file {self._journal.mark_uri(name)}, and run again"
-            ) from error
+            raise _cannot_tell(self._journal, name, entry, error) from error
         self._journal.mark_applied(name)
 
     def _apply(self, name: str, entry: Entry, noted: Sequence[Refusals]) -> Applied:
@@ -112,6 +111,19 @@ def _after(places: Places, applied: Applied) -> Places:
     return Places(
         Place(places.sales.stream, places.sales.offset + applied.checked.accepted.num_rows),
         Place(places.rejected.stream, places.rejected.offset + applied.checked.rejected.num_rows),
+    )
+
+
+def _cannot_tell(
+    journal: Journal, name: str, entry: Entry, error: IntegrityError
+) -> IntegrityError:
+    # What is not wholly there was not acknowledged.
+    checked, at = entry.checked, EPOCH + timedelta(microseconds=entry.ingested_at)
+    return IntegrityError(
+        f"{error}. If the {checked.accepted.num_rows:,} rows with the _ingested_at "
+        f"{at.isoformat()} and their {checked.rejected.num_rows:,} rejected ones are all there, "
+        f"make an empty file {journal.mark_uri(name)}; if not, delete those that are, and "
+        f"{journal.uri(name)}: the messages come again"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from celes_beam.errors import ConfigError, StorageError, UsageError
+from celes_beam.errors import ConfigError, IntegrityError, StorageError, UsageError
 from celes_beam.sales.messages import Messages
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
@@ -437,3 +437,27 @@ def test_rows_refused_before_a_fault_are_left_out_after_it(tmp_path: Path) -> No
         assert delivery.deliver(sale_messages([20])).accepted == 1
     assert cloud.sales.ids == sorted({*accepted_ids(range(21))} - {"m3"})
     assert len(cloud.rejected.rows) == 3
+
+
+@pytest.mark.parametrize("was_written", [True, False])
+def test_a_write_stream_that_is_gone_is_for_a_person_to_judge(
+    was_written: bool, tmp_path: Path
+) -> None:
+    cloud = MemoryCloud(Faults(5 if was_written else 3))
+    spec = spec_of(tmp_path)
+    with pytest.raises(Killed):
+        process(cloud, spec, queue=[sale_messages(range(10))])
+    cloud.use(Faults(1, error=IntegrityError))
+    with pytest.raises(IntegrityError, match="If the 9 rows .* 1 rejected ones are all") as told:
+        process(cloud, spec, queue=[])
+    made, deleted = (Path(w[:-1]) for w in str(told.value).split() if str(tmp_path) in w)
+    assert (made.suffix, deleted.suffix) == (".applied", ".entry")
+    if was_written:
+        made.touch()
+    else:
+        deleted.unlink()
+    cloud.use(Faults())
+    process(cloud, spec, queue=[sale_messages(range(10))])
+    assert cloud.sales.ids == accepted_ids(range(10))
+    assert len(cloud.rejected.rows) == 1
+    check_lake(spec.lake, range(10))
