@@ -11,8 +11,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 from celes_beam.commands.progress import meter
 from celes_beam.sales.scan import Questions, Scan, Scanned, merge_scanned
 from celes_beam.stores.lake.lake_reader import LakeFile, LakeReader, Piece
+from celes_beam.stores.share_out import share_out
 from celes_beam.transforms import metrics
-from celes_beam.transforms.pool import check_threads, in_global_window, share_out
+from celes_beam.transforms.pool import check_threads, in_global_window
 
 
 @dataclass(eq=False)

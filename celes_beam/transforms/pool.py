@@ -1,67 +1,17 @@
-"""Share the elements of a bundle among threads, since Arrow and numpy release the GIL."""
+"""What the transforms whose threads share the elements of a bundle have in common."""
 
 from __future__ import annotations
-
-import os
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TypeVar
 
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from celes_beam.errors import ConfigError
 
-Item = TypeVar("Item")
-Done = TypeVar("Done")
-
 
 def check_threads(threads: int) -> None:
     """Raise ``ConfigError`` unless ``threads`` is 0 (one a core) or more."""
     if threads < 0:
         raise ConfigError(f"threads={threads}: expected 0 (one a core) or more")
-
-
-def share_out(
-    items: Iterable[Item], work: Callable[[Iterator[Item]], Done], *, threads: int = 0
-) -> list[Done]:
-    """Call ``work`` on up to ``threads`` threads (0: one a core); return what each call returned.
-
-    Each call gets an iterator that takes the next item of all. There is always one call at least.
-    When a call raises, the iterators of the others end early, and its error is raised here.
-    """
-    waiting = deque(items)
-    failed = threading.Event()
-
-    def take() -> Iterator[Item]:
-        while not failed.is_set():
-            try:
-                item = waiting.popleft()
-            except IndexError:
-                return
-            yield item
-
-    def call() -> Done:
-        try:
-            return work(take())
-        except BaseException:
-            failed.set()
-            raise
-
-    count = min(threads or os.cpu_count() or 1, len(waiting))
-    if count <= 1:
-        return [call()]
-    with ThreadPoolExecutor(count, thread_name_prefix="bundle") as pool:
-        futures = [pool.submit(call) for _ in range(count)]
-        try:
-            wait(futures)
-        except BaseException:
-            # An interrupt reaches the thread that waits, not those that work.
-            failed.set()
-            raise
-    return [future.result() for future in futures]
 
 
 def in_global_window(element: object) -> WindowedValue:

@@ -21,7 +21,8 @@ from celes_beam.sales.order import Order, choose_bounds
 from celes_beam.sales.scan import Scanned
 from celes_beam.stores.lake.lake_reader import LakeReader, Piece
 from celes_beam.stores.results.sorted_parts import Run, SortedPart, SpillWriter, sort_part
-from celes_beam.transforms.pool import check_threads, in_global_window, share_out
+from celes_beam.stores.share_out import share_out
+from celes_beam.transforms.pool import check_threads, in_global_window
 
 
 @dataclass(eq=False)

@@ -15,8 +15,9 @@ from celes_beam.stores.inputs.sources import Source
 from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.lake.staging import Staged, StagingWriter, Trouble, merge_staged
 from celes_beam.stores.lake.staging_area import StagingArea
+from celes_beam.stores.share_out import share_out
 from celes_beam.transforms import metrics
-from celes_beam.transforms.pool import check_threads, in_global_window, share_out
+from celes_beam.transforms.pool import check_threads, in_global_window
 
 
 @dataclass(eq=False)

@@ -13,7 +13,8 @@ from celes_beam.config import Config
 from celes_beam.sales.generate import Generator
 from celes_beam.stores.datasets.dataset import Format, Shard, ShardWritten, write_shard
 from celes_beam.stores.datasets.dataset_target import write_report
-from celes_beam.transforms.pool import check_threads, in_global_window, share_out
+from celes_beam.stores.share_out import share_out
+from celes_beam.transforms.pool import check_threads, in_global_window
 
 
 @dataclass(eq=False)
