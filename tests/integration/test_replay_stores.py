@@ -15,7 +15,7 @@ from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
 from celes_beam.stores.replay.topic import TopicRows
 from celes_beam.stores.warehouse.table_name import parse_table_name
-from pipelines import batch, replay
+from pipelines import batch, replay, streaming
 from tests.cloud import fresh_name
 
 QUIET = ["--progress", "off"]
@@ -200,3 +200,27 @@ def test_no_such_subscription(pubsub: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no subscription"):
         replay.run(["--from", gone, "-o", str(tmp_path / "lake"), *QUIET])
     assert not (tmp_path / "lake").exists()
+
+
+def test_what_a_stream_rejected_is_one_row_in_lake_table_and_topic(
+    pubsub: str, dataset: str, tmp_path: Path
+) -> None:
+    live, dead = DeadTopic(), DeadTopic()
+    lake, table = str(tmp_path / "lake"), parse_table_name(f"{dataset}.ventas")
+    for number, region in enumerate(["Norte", "Marte", "Sur"], 1):
+        live.publish(number, region)
+    into = ["--output", lake, "--bigquery_table", str(table), *QUIET]
+    stream = ["--subscription", live.subscription, "--dead_letter_topic", dead.topic, *into]
+    streaming.run([*stream, "--regions", "Norte", "--max_messages", "3", "--idle_timeout", "20"])
+
+    regions = ["--regions", "Norte,Marte"]
+    found = replay.run(["--from", lake, *into, *regions]).to_dict()
+    assert (found["rows_replayed"], found["rows_accepted"]) == (2, 1)
+    for source, flags in ((str(table), []), (dead.subscription, ["--idle_timeout", "1.5"])):
+        again = replay.run(["--from", source, *into, *regions, *flags]).to_dict()
+        assert (again["status"], again["left_out"]["replayed_before"]) == ("nothing_to_replay", 2)
+    assert query(f"SELECT id_cliente FROM `{table.path}`") == [(1,), (2,)]
+    attempts = f"SELECT attempt, COUNT(*) FROM `{table.rejected.path}` GROUP BY attempt"
+    # They came as dead letters of a first attempt.
+    assert query(attempts) == [(2, 2), (3, 1)]
+    assert dead.waiting() == []
