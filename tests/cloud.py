@@ -45,7 +45,7 @@ def fresh_dataset() -> str:
 
 
 def gcloud(*args: str) -> str:
-    """What ``gcloud`` prints, run against the local Cloud Storage."""
+    """What ``gcloud`` prints, run against the local Cloud Storage and Pub/Sub."""
     with tempfile.TemporaryDirectory() as folder:
         return _ask([need_tool("gcloud", INSTALL_SDK), *args], Path(folder))
 
@@ -80,6 +80,8 @@ def _ask(command: list[str], folder: Path) -> str:
     }
     if storage := os.environ.get("STORAGE_EMULATOR_HOST"):
         settings["CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE"] = f"{storage.rstrip('/')}/"
+    if pubsub := os.environ.get("PUBSUB_EMULATOR_HOST"):
+        settings["CLOUDSDK_API_ENDPOINT_OVERRIDES_PUBSUB"] = f"http://{pubsub}/"
     done = subprocess.run(
         command, env=os.environ | settings, capture_output=True, text=True, timeout=60, check=False
     )

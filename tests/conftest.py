@@ -18,6 +18,7 @@ from celes_beam.local.processes import Server
 from celes_beam.local.servers import start_bigquery, start_pubsub, start_storage
 from tests.bucket_settings import start_settings_server
 from tests.cloud import fresh_dataset, fresh_name, started, use
+from tests.tools import need_tool
 
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("here", deadline=None)
@@ -25,6 +26,14 @@ settings.register_profile("wide", deadline=None, max_examples=1000)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "here")
 )
+
+
+@pytest.fixture(params=["DirectRunner", "PrismRunner"])
+def runner(request: pytest.FixtureRequest) -> list[str]:
+    """Flags of each runner that a laptop has."""
+    if request.param == "DirectRunner":
+        return ["--runner", "DirectRunner"]
+    return ["--runner", "PrismRunner", "--prism_location", need_tool("prism", "make prism")]
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from celes_beam.commands.flags import (
     add_partition_flags,
     add_rules_flags,
     add_table_flags,
+    add_transform,
     one_header_each,
     positive_int,
 )
@@ -169,11 +170,7 @@ def _add_rules_flags(parser: argparse.ArgumentParser) -> None:
         help="what to do about fields that are no column: leave them out and count the rows, "
         "reject the row, or keep them as JSON in a column of the table (default: %(default)s)",
     )
-    group.add_argument(
-        "--transform",
-        metavar="MODULE:FUNCTION",
-        help="your function that gets each batch before it is checked, as a RecordBatch of texts",
-    )
+    add_transform(group, "your function that gets each batch before it is checked")
     add_rules_flags(group, "any", "any")
 
 
@@ -207,12 +204,12 @@ def _add_ending_flags(parser: argparse.ArgumentParser) -> None:
 
 def stream_options(flags: argparse.Namespace) -> StreamOptions:
     """Resolve the flags of ``pipelines.streaming``. Raises ``ConfigError``, naming the flag."""
+    from celes_beam.commands.batch_options import transform_of  # noqa: PLC0415
     from celes_beam.commands.warehouse_options import destination  # noqa: PLC0415
     from celes_beam.config import config_from_flags  # noqa: PLC0415
     from celes_beam.sales.messages import Drift, MessageRules  # noqa: PLC0415
     from celes_beam.sales.partition import parse_partition_by  # noqa: PLC0415
     from celes_beam.sales.texts import Notation  # noqa: PLC0415
-    from celes_beam.sales.transform import Transform  # noqa: PLC0415
     from celes_beam.stores.lake.parquet_writer import Layout  # noqa: PLC0415
 
     _check_flags_fit(flags)
@@ -241,7 +238,7 @@ def stream_options(flags: argparse.Namespace) -> StreamOptions:
             id_attribute=flags.id_attribute,
             categories=accepted.categories,
             regions=accepted.regions,
-            transform=None if flags.transform is None else Transform(flags.transform),
+            transform=transform_of(flags),
         ),
         ending=Ending(flags.max_messages, flags.idle_timeout, flags.deadline),
         metrics_port=flags.metrics_port,
