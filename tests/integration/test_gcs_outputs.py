@@ -17,10 +17,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from celes_beam.errors import ConfigError, InputError, LakeExistsError, StorageError, UsageError
+from celes_beam.errors import (
+    ConfigError,
+    InputError,
+    LakeConflictError,
+    LakeExistsError,
+    StorageError,
+    UsageError,
+)
 from celes_beam.local.processes import Server
 from celes_beam.stores.cloud.deliver import deliver_file
-from celes_beam.stores.datasets import gcs_output
+from celes_beam.stores.datasets import gcs_claim, gcs_output
 from celes_beam.stores.datasets.gcs_output import CLAIM, GcsOutput
 from celes_beam.stores.inputs.files import list_inputs
 from celes_beam.stores.lake.measure import measure_file
@@ -259,7 +266,9 @@ def test_answers_that_are_lost_do_no_harm(
     assert bucket.blob("v/v.csv").download_as_bytes().count(b"\n") == 3001
 
 
-def test_what_a_killed_run_left_is_told_and_mended(bucket: Any, storage_server: Server) -> None:
+def test_what_a_killed_run_left_is_told_and_mended(
+    bucket: Any, storage_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     output = f"gs://{bucket.name}/v"
     put(bucket, "v/_SUCCESS", "v/ventas-00000-of-00001.csv")
     argv = ["-m", "pipelines.generate", "-f", "-o", output, "--rows", "3000", "--shards", "9"]
@@ -280,9 +289,55 @@ def test_what_a_killed_run_left_is_told_and_mended(bucket: Any, storage_server: 
     assert "v/_SUCCESS" not in names(bucket)
     with pytest.raises(LakeExistsError, match=f"gcloud storage rm {output}/{CLAIM}"):
         make(output, "-f")
-    bucket.blob(f"v/{CLAIM}").delete()
+    # Ten minutes later.
+    monkeypatch.setattr(gcs_claim, "STALE_SECONDS", 0.0)
+    with pytest.raises(LakeExistsError, match="holds a data set of"):
+        make(output)
     make(output, "-f", "--shards", "1")
     assert names(bucket) == ["v/_SUCCESS", "v/ventas-00000-of-00001.csv"]
+
+
+def test_a_run_that_was_taken_for_killed_leaves_alone_what_is_not_its_own(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = GcsOutput(f"gs://{bucket.name}/v", "last")
+    files = {name: tmp_path / name for name in ("a", "b")}
+    for path in files.values():
+        path.write_text("slow")
+    delivered = []
+
+    def deliver(path: Path, *where: str, **how: Any) -> None:
+        deliver_file(path, *where, **how)
+        delivered.append(path)
+        if len(delivered) == 2:
+            with monkeypatch.context() as patched:
+                patched.setattr(gcs_claim, "STALE_SECONDS", 0.0)
+                patched.setattr(gcs_output, "deliver_file", deliver_file)
+                (tmp_path / "new").write_text("new")
+                output.publish({"a": tmp_path / "new"}, b"new", lambda names: None)
+
+    monkeypatch.setattr(gcs_output, "AT_ONCE", 1)
+    monkeypatch.setattr(gcs_output, "deliver_file", deliver)
+    with pytest.raises(LakeConflictError, match="taken over by another run"):
+        output.publish(files, b"slow", lambda names: None)
+    assert content_of(bucket, "v/") == {"a": b"new", "last": b"new"}
+
+
+def test_a_claim_is_renewed_as_long_as_it_is_held(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gcs_claim, "RENEW_SECONDS", 0.01)
+    claim = gcs_claim.Claim(f"gs://{bucket.name}/v/{CLAIM}")
+    assert claim.take()
+    seen: set[int] = set()
+    end = time.monotonic() + PATIENCE
+    while len(seen) < 3:
+        seen.add(bucket.get_blob(f"v/{CLAIM}").generation)
+        assert time.monotonic() < end
+    assert claim.holds()
+    assert not gcs_claim.Claim(claim.url).take()
+    claim.release()
+    assert names(bucket) == []
 
 
 def test_of_runs_at_once_one_writes_all(bucket: Any, tmp_path: Path) -> None:

@@ -1,13 +1,13 @@
 """An output folder in a bucket: claimed by one run, filled, and finished by the object put last.
 
 Objects take their places one by one, so a folder is whole only when its last object is there. It is
-taken away before the first of the others changes. Whoever holds the claim writes alone.
+taken away before the first of the others changes. Whoever holds the claim writes alone; what a
+killed run left of its own is taken over when it is old.
 """
 
 from __future__ import annotations
 
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 from celes_beam.errors import CelesError, LakeConflictError, LakeExistsError, StorageError
 from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.stores.cloud.deliver import deliver_file
+from celes_beam.stores.datasets.gcs_claim import STALE_SECONDS, Claim
 from celes_beam.stores.lake.gcs_storage import AT_ONCE, GcsStorage
 from celes_beam.stores.lake.measure import measure_file
 from celes_beam.stores.lake.staging_area import each
@@ -45,9 +46,9 @@ class GcsOutput:
         above, _, name = root.rpartition("/")
         if "/" in root.removeprefix(GCS_SCHEME) and GcsStorage(above).exists(name):
             raise LakeExistsError(f"{root} is an object, not a folder: choose another --output")
-        if CLAIM in names:
+        if CLAIM in names and self._claim().is_taken():
             raise self._claimed()
-        return names
+        return [name for name in names if name != CLAIM]
 
     def read(self, name: str) -> bytes:
         """The content of an object."""
@@ -63,7 +64,8 @@ class GcsOutput:
         Raises ``LakeExistsError`` and ``LakeConflictError`` when another run writes there too,
         ``StorageError`` when the service fails.
         """
-        if not self._storage.put_if_absent(CLAIM, uuid.uuid4().hex.encode()):
+        claim = self._claim()
+        if not claim.take():
             raise self._claimed()
         uploaded: Sequence[str] = []
         try:
@@ -76,15 +78,17 @@ class GcsOutput:
             each(self._upload, files.items(), at_once=AT_ONCE)
             gone = [name for name in old if name not in files and name != self._last]
             each(self._storage.delete, gone, at_once=AT_ONCE)
+            claim.confirm()
             self._finish(last)
         except BaseException:
             # Of two failures the first is the one to tell of.
             with suppress(CelesError):
-                each(self._storage.delete, uploaded, at_once=AT_ONCE)
+                if claim.holds():
+                    each(self._storage.delete, uploaded, at_once=AT_ONCE)
                 # The claim goes last: the names are those that the next run writes to.
-                self._storage.delete(CLAIM)
+                claim.release()
             raise
-        self._storage.delete(CLAIM)
+        claim.release()
 
     def _listed(self) -> list[str]:
         return [file.name for file in self._storage.list()]
@@ -101,11 +105,15 @@ class GcsOutput:
                 "beside it: run again, alone"
             )
 
+    def _claim(self) -> Claim:
+        return Claim(self._storage.uri(CLAIM))
+
     def _claimed(self) -> LakeExistsError:
         claim = self._storage.uri(CLAIM)
         return LakeExistsError(
-            f"{self._storage.root} is being written by another run; when that was killed, delete "
-            f"what it left (gcloud storage rm {claim}) and run with -f"
+            f"{self._storage.root} is being written by another run; when that was killed, run "
+            f"with -f {STALE_SECONDS / 60:g} minutes after it, or now, having deleted what it left "
+            f"(gcloud storage rm {claim})"
         )
 
 
