@@ -42,6 +42,32 @@ def rows_of(pattern: str, how: ReadOptions) -> tuple[int, int]:
     return accepted, rejected
 
 
+def test_what_only_begins_alike_is_not_listed(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(bucket, **{f"in{n}/x.csv": b"" for n in range(5)}, **{"in/a.csv": b"", "in.csv": b""})
+    told: list[str] = []
+    found = gcs_files._list_objects
+
+    def listed(*asked: Any, **how: Any) -> Any:
+        for each in found(*asked, **how):
+            told.append(each[0])
+            yield each
+
+    monkeypatch.setattr(gcs_files, "_list_objects", listed)
+    assert names(bucket, "in") == names(bucket, "in/") == ["in/a.csv"]
+    assert names(bucket, "in.csv") == ["in.csv"]
+    assert not [name for name in told if name.endswith("/x.csv")]
+
+
+@pytest.mark.parametrize("name", ["in", "in/"])
+def test_an_output_inside_an_input_folder_is_refused(bucket: Any, name: str) -> None:
+    put(bucket, **{"in/a.csv": b""})
+    place = f"gs://{bucket.name}"
+    with pytest.raises(InputError, match=f"the output {place}/in/lake is inside it"):
+        list_inputs([f"{place}/{name}"], f"{place}/in/lake/")
+    for beside in ("in2", "in/_lake"):
+        assert len(list_inputs([f"{place}/{name}"], f"{place}/{beside}")) == 1
+
+
 def test_objects_folders_and_globs_are_listed(bucket: Any) -> None:
     objects = [
         "a.csv",

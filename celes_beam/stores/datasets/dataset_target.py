@@ -67,7 +67,7 @@ class DatasetTarget:
     @classmethod
     def _locate(cls, output: str) -> tuple[Path, bool]:
         """The path, and whether it can only be that of a folder."""
-        if "://" in output:
+        if "://" in output or output.startswith("gs:"):
             raise ConfigError(
                 f"--output {output}: a data set is written to a disk or to gs://BUCKET; give a "
                 "file such as ventas.csv or a folder, and copy it from there"

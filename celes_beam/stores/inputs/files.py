@@ -48,7 +48,8 @@ def list_inputs(
     Globs know ``*``, ``?`` and ``[...]`` within a name and ``**`` across folders. What begins with
     ``_`` or ``.`` below a folder or in a glob is skipped, unless the glob itself begins with it.
     Raises ``InputError`` when a pattern names no file (unless it ``may_be_empty``), one that may
-    not be read, a lake or a file in one, or a file below the folder ``outside``; and
+    not be read, a lake or a file in one, a file below the folder ``outside`` or a folder above it;
+    and
     ``StorageError`` when the disk or the bucket fails.
     """
     return _list_all(patterns, outside, may_be_empty, None)
@@ -74,6 +75,8 @@ def _list_all(
     refusals = Refusals(outside)
     found: dict[str, InputFile] = {}
     for pattern in patterns:
+        if not MAGIC.search(pattern):
+            refusals.check_folder(pattern, folder_of(pattern))
         files = list(_list_pattern(pattern, leave_out))
         if not files and not may_be_empty(pattern):
             raise InputError(_nothing_found(pattern))

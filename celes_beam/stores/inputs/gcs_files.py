@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from celes_beam.errors import InputError, StorageError
@@ -27,20 +28,26 @@ def list_gcs(pattern: str) -> Iterator[tuple[str, int, str]]:
     name = name.rstrip("/")
     literal = MAGIC.split(name)[0]
     matcher = glob_pattern(name)
-    exact, below, matching = [], [], []
+    exact, matching = [], []
+    below: dict[str, tuple[str, int, str]] = {}
     lakes: set[str] = set()
-    for found, size, generation in _list_objects(pattern, bucket, literal):
+    listed = _list_objects(pattern, bucket, literal)
+    if name and literal == name:
+        # Of what only begins alike, such as the folder ventas2 beside ventas, there may be much.
+        first = _list_objects(pattern, bucket, name, most=1)
+        listed = chain(first, _list_objects(pattern, bucket, f"{name}/"))
+    for found, size, generation in listed:
         if (mark := f"/{found}".find(f"/{LAKE_MARK}/")) >= 0:
             lakes.add(found[:mark])
         file = (f"{GCS_SCHEME}{bucket}/{found}", size, generation)
         if found == name:
-            exact.append(file)
+            exact = [file]
         elif found.startswith(f"{name}/" if name else ""):
             if _NOT_HIDDEN.fullmatch(found[len(name) :]) and format_of_name(found):
-                below.append(file)
+                below[found] = file
         elif literal != name and matcher.fullmatch(found):
             matching.append(file)
-    files = exact or below or matching
+    files = exact or [*below.values()] or matching
     if files:
         # Of folders that begin before what was listed, the marks were not.
         above = literal.split("/")[:-1]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from celes_beam.errors import InputError
 from celes_beam.stores.cloud.clients import GCS_SCHEME
+from celes_beam.stores.inputs.globs import HIDDEN
 
 LAKE_MARK = "_commits"
 """The folder that makes the one it is in a lake; see ``stores/lake/commit.py``."""
@@ -25,6 +26,21 @@ class Refusals:
         local = None if self._gcs_outside else outside
         self._outside = None if local is None else Path(os.path.realpath(local))
         self._lakes: dict[Path, Path | None] = {}
+
+    def check_folder(self, pattern: str, folder: str) -> None:
+        """Raise ``InputError`` when the output is in a folder that is searched for inputs.
+
+        ``folder`` ends with a slash. What it would be refused for is there only after a first run.
+        """
+        outside = f"{self._gcs_outside or self._outside or ''}/"
+        inside = outside.removeprefix(folder)
+        if not inside or inside == outside or any(p[:1] in HIDDEN for p in inside.split("/")):
+            return
+        raise InputError(
+            f"--input {pattern}: the output {outside.rstrip('/')} is inside it, and not hidden by "
+            "a name with _ in front: the next run would take it for input; give an --output beside "
+            "it"
+        )
 
     def check(self, pattern: str, path: Path) -> None:
         """Raise ``InputError`` when the file with this real path is no input."""

@@ -112,7 +112,8 @@ def open_storage(root: str) -> Storage:
         raise UsageError("the lake's folder is empty text: give a folder, such as ./lake")
     if root.startswith(GCS_SCHEME):
         return GcsStorage(root)
-    if "://" in root:
+    # With one slash it would be a folder of this machine, which nobody means.
+    if "://" in root or root.startswith("gs:"):
         raise UsageError(f"{root}: expected a local folder, or gs://BUCKET/FOLDER")
     if Path(root).exists() and not Path(root).is_dir():
         raise UsageError(f"{root} is a file: a lake is a folder; give another name")

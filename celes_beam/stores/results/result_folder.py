@@ -43,7 +43,7 @@ class ResultFolder:
         """
         if self.output is None:
             return
-        if not self.output.strip() or "://" in self.output:
+        if not self.output.strip() or "://" in self.output or self.output.startswith("gs:"):
             raise ConfigError(
                 f"--output {self.output!r}: results are written to a folder of this machine, or "
                 "below gs://BUCKET; give one, such as ./result"

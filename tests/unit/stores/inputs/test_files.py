@@ -292,6 +292,20 @@ def test_a_landing_folder_may_be_empty_but_must_be_there(tmp_path: Path) -> None
             list_landing([str(tmp_path / name)], None, none)
 
 
+@pytest.mark.parametrize("output", ["in/lake", "in/deep/lake"])
+def test_an_output_inside_the_input_is_refused_before_a_first_run(
+    tmp_path: Path, output: str
+) -> None:
+    make(tmp_path, "in/a.csv")
+    asked = [str(tmp_path / "in")]
+    with pytest.raises(InputError, match="is inside it, and not hidden"):
+        list_inputs(asked, str(tmp_path / output))
+    for beside in ("in2/lake", "in/_lake", "in/.hidden/lake", "lake"):
+        assert len(list_inputs(asked, str(tmp_path / beside))) == 1
+    assert len(list_inputs([f"{tmp_path}/in/*.csv"], str(tmp_path / output))) == 1
+    assert len(list_inputs([f"{tmp_path}/in/a.csv"], str(tmp_path / output))) == 1
+
+
 def test_a_file_that_goes_while_it_is_listed_is_not_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ def put(storage: LocalStorage, *files: str) -> None:
         ("gs://", "expected gs://BUCKET"),
         ("gs://bucket//lake", "expected gs://BUCKET"),
         ("s3://bucket/lake", "expected a local folder, or gs://BUCKET"),
+        ("gs:/bucket/lake", "expected a local folder, or gs://BUCKET"),
         ("", "empty text"),
         ("  ", "empty text"),
     ],
