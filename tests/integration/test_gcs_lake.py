@@ -162,8 +162,9 @@ def test_a_compaction_does_not_bring_back_what_an_overwrite_replaces(
         file = csv(tmp_path / f"result-{number}", 1 + 10 * number, 10)
         batch.run(["-i", file, "-o", root, "--if_exists", "append", *QUIET])
     overwrite = start("-i", csv(tmp_path / "new.csv", 1000, 70), "-o", root, "-f", *QUIET)
-    compaction = start("lake", "compact", root, module="celes_beam")
-    end(compaction)
+    compaction = start("lake", "compact", root, module="celes_beam.cli")
+    # One of the two may be superseded.
+    assert end(compaction)[0] in {0, 1}
     assert end(overwrite) == [0]
     check(root, 70)
 
