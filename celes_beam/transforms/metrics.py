@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from apache_beam.metrics import Metrics
 
+from celes_beam.sales.messages import Messages
+
 NAMESPACE = "celes_beam"
 
 ROWS_READ = Metrics.counter(NAMESPACE, "rows_read")
@@ -26,3 +28,10 @@ LAKE_COMMITS = Metrics.counter(NAMESPACE, "lake_commits")
 BATCH_MESSAGES = Metrics.distribution(NAMESPACE, "batch_messages")
 BATCH_ROWS = Metrics.distribution(NAMESPACE, "batch_rows")
 LATENCY_MS = Metrics.distribution(NAMESPACE, "latency_ms")
+
+
+def count_pulled(batch: Messages) -> None:
+    """Count a batch of messages as a source gives it."""
+    MESSAGES_PULLED.inc(len(batch))
+    MESSAGE_BYTES.inc(batch.size)
+    BATCH_MESSAGES.update(len(batch))

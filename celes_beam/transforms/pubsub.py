@@ -135,9 +135,7 @@ class _PullFn(beam.DoFn):
                 return
             self._unacked[id(held)] = held
             finalizer.register(functools.partial(self._ack, receiver, held))
-            metrics.MESSAGES_PULLED.inc(len(held))
-            metrics.MESSAGE_BYTES.inc(held.size)
-            metrics.BATCH_MESSAGES.update(len(held))
+            metrics.count_pulled(held.messages)
             yield TimestampedValue(held.messages, Timestamp(micros=min(held.messages.published)))
             ended = self._enough(restriction[0] + len(held))
         if ended is not None:

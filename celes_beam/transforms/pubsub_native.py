@@ -18,6 +18,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from celes_beam.errors import ConfigError
 from celes_beam.sales.messages import Messages
 from celes_beam.stores.messages.paths import check_path
+from celes_beam.transforms import metrics
 
 _CHUNKS = 100
 """Chunks of a batch. A chunk is what a bundle had: some hundred messages when there are many."""
@@ -130,23 +131,25 @@ class _CutFn(beam.DoFn):
             [message_id for chunk in chunks for message_id in chunk.ids],
             [published for chunk in chunks for published in chunk.published],
         )
+        for start, end in self._cuts(joined.data):
+            part = Messages(
+                joined.data[start:end],
+                joined.attributes[start:end],
+                joined.ids[start:end],
+                joined.published[start:end],
+            )
+            metrics.count_pulled(part)
+            yield part
+
+    def _cuts(self, data: list[bytes]) -> Iterator[tuple[int, int]]:
         start = size = 0
-        for at, data in enumerate(joined.data):
-            if at > start and (at - start == self._max_rows or size + len(data) > self._max_bytes):
-                yield _part(joined, start, at)
+        for at, one in enumerate(data):
+            if at > start and (at - start == self._max_rows or size + len(one) > self._max_bytes):
+                yield start, at
                 start, size = at, 0
-            size += len(data)
-        if len(joined):
-            yield _part(joined, start, len(joined))
-
-
-def _part(messages: Messages, start: int, end: int) -> Messages:
-    return Messages(
-        messages.data[start:end],
-        messages.attributes[start:end],
-        messages.ids[start:end],
-        messages.published[start:end],
-    )
+            size += len(one)
+        if data:
+            yield start, len(data)
 
 
 def _micros(published: datetime | None, timestamp: Timestamp) -> int:

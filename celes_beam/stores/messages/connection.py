@@ -85,11 +85,18 @@ class Connection:
         )
 
 
-def lasting_error(error: Exception, verb: str, subscription: str) -> CelesError | None:
-    """What to tell of a failure that no further try mends; None for those that may pass."""
+def lasting_error(
+    error: Exception, verb: str, subscription: str, *, of_ids: bool = False
+) -> CelesError | None:
+    """What to tell of a failure that no further try mends; None for those that may pass.
+
+    A request ``of_ids`` is called bad also when some of them are too old, which the next are not.
+    """
     from google.api_core import exceptions  # noqa: PLC0415
 
     if isinstance(error, exceptions.BadRequest):
+        if of_ids:
+            return None
         said = " ".join(str(error.message).split())
         return UsageError(f"cannot {verb} {subscription}: {said}")
     if isinstance(error, (exceptions.NotFound, exceptions.Forbidden, exceptions.Unauthorized)):

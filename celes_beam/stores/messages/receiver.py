@@ -151,7 +151,7 @@ class Receiver:
                 self._connection.acknowledge(piece)
             except Exception as error:  # noqa: BLE001 - whatever it is, they come again
                 failed += len(piece)
-                self._note(error, "ack messages of")
+                self._note(error, "ack messages of", of_ids=True)
                 said = " ".join(str(error).split())[:300]
                 _LOGGER.warning(
                     "%d messages could not be acked, and come again: %s", len(piece), said
@@ -276,9 +276,9 @@ class Receiver:
             self._changed.wait_for(lambda: self._stopped, seconds)
             self._quiet_since = time.time()
 
-    def _note(self, error: Exception, verb: str) -> bool:
+    def _note(self, error: Exception, verb: str, *, of_ids: bool = False) -> bool:
         """Whether a failure stays; ``take`` raises it then."""
-        known = lasting_error(error, verb, self.subscription)
+        known = lasting_error(error, verb, self.subscription, of_ids=of_ids)
         if known is None:
             return False
         with self._changed:
@@ -288,11 +288,13 @@ class Receiver:
 
     def _return(self, ids: Sequence[str]) -> None:
         self._leases.drop(ids)
+        returned = 0
         for piece in pieces(ids):
             try:
                 self._connection.modify(piece, 0)
+                returned += len(piece)
             except Exception as error:  # noqa: BLE001 - they come when their leases end
                 said = " ".join(str(error).split())[:300]
                 _LOGGER.info("%d messages come again later: %s", len(piece), said)
         with self._changed:
-            self._given_back += len(ids)
+            self._given_back += returned

@@ -9,6 +9,7 @@ import apache_beam as beam
 import pytest
 from apache_beam import coders
 from apache_beam.io.gcp.pubsub import PubsubMessage
+from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.pipeline_context import PipelineContext
 from apache_beam.testing.util import assert_that
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from celes_beam.errors import ConfigError
 from celes_beam.sales.messages import Messages
 from celes_beam.transforms.message_coder import MessagesCoder
+from celes_beam.transforms.metrics import NAMESPACE
 from celes_beam.transforms.options import beam_options, is_native, new_pipeline
 from celes_beam.transforms.pubsub import PullMessages, ReadNativeBatches
 from celes_beam.transforms.pubsub_native import GatherMessages
@@ -128,6 +130,9 @@ def test_messages_are_gathered_to_batches_of_a_size() -> None:
             | GatherMessages(300, 1.0, 10_000)
         )
         assert_that(batches, check)
+    found = pipeline.result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
+    counts = {counter.key.metric.name: counter.result for counter in found["counters"]}
+    assert counts == {"messages_pulled": 2_500, "message_bytes": 10_000}
 
 
 def test_batches_are_cut_by_bytes_and_a_message_without_id_always_gets_the_same() -> None:
