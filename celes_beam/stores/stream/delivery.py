@@ -27,7 +27,7 @@ from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.lake.rejects import count_rejections
 from celes_beam.stores.stream.apply import Applied, Sinks, apply_entry, apply_unnoted
 from celes_beam.stores.stream.entry import Entry, Places, make_entry, taken
-from celes_beam.stores.stream.journal import Journal, batch_name, journal_root
+from celes_beam.stores.stream.journal import Journal, batch_name, check_outside, journal_root
 from celes_beam.stores.stream.keeper import Keeper
 from celes_beam.stores.stream.seen import SeenIds
 from celes_beam.stores.stream.sinks import StreamPlaces, open_sinks
@@ -65,6 +65,8 @@ class DeliverySpec:
                 "--delivery exactly_once needs a journal, where batches are kept until they are "
                 "in the table for certain: give --journal FOLDER, or --output, whose lake has one"
             )
+        if self.journal is not None and self.lake is not None:
+            check_outside(self.journal, self.lake)
 
     @property
     def is_exactly_once(self) -> bool:
@@ -149,6 +151,8 @@ class Delivery:
         if root is None:
             return 0
         journal = self._journal = Journal.open(root)
+        if spec.journal is not None:
+            journal.take_for(spec.message_rules.source, spec.lake)
         if spec.stable_batches:
             return 0
         source = spec.message_rules.source

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from celes_beam.errors import IntegrityError
+from celes_beam.errors import ConfigError, IntegrityError, UsageError
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import LocalStorage, Storage, open_storage, storage_errors
 from celes_beam.stores.lake.stored import StoredFile
@@ -30,6 +30,7 @@ from celes_beam.stores.stream.entry import Entry, Header, decode_entry, encode_e
 STREAM = "_stream"
 """The folder of a lake that holds its journals."""
 _NAME = re.compile(r"((?:\d{8}T\d{12}Z|batch)-[0-9a-f]+)-\d{8}")
+_OWNER = "journal.json"
 _ENTRY = ".entry"
 _APPLIED = ".applied"
 _REFUSED = ".refused-"
@@ -41,6 +42,17 @@ def journal_root(lake: str, source: str) -> str:
     digest = hashlib.sha256(source.encode()).hexdigest()[:8]
     short = re.sub(r"[^A-Za-z0-9._-]", "-", source.rsplit("/", 1)[-1])[:64]
     return f"{lake.rstrip('/')}/{STREAM}/{short}-{digest}"
+
+
+def check_outside(journal: str, lake: str) -> None:
+    """Raise ``ConfigError`` for a journal among the files that readers of a lake see."""
+    inner, outer = (_absolute(root).rstrip("/") for root in (journal, lake))
+    below = inner.removeprefix(f"{outer}/")
+    if inner == outer or (below != inner and not below.startswith(("_", "."))):
+        raise ConfigError(
+            f"--journal {journal} is within the lake {lake}, whose readers would come upon it: "
+            f"leave it out, and it is in {lake.rstrip('/')}/{STREAM}, or give a folder elsewhere"
+        )
 
 
 def new_writer(at: datetime | None = None) -> str:
@@ -58,6 +70,11 @@ def batch_name(keys: Sequence[str]) -> str:
     """The name of the entry of a batch that comes again as it is, made of its messages' keys."""
     digest = hashlib.blake2b(msgspec.msgpack.encode(keys), digest_size=16).hexdigest()
     return entry_name(f"batch-{digest}", 0)
+
+
+class _Owner(msgspec.Struct, frozen=True):
+    source: str
+    lake: str | None
 
 
 @dataclass(frozen=True)
@@ -97,6 +114,30 @@ class Journal:
             _make_durable(Path(root).absolute())
         storage.tidy("")
         return cls(storage)
+
+    def take_for(self, source: str, lake: str | None) -> None:
+        """Note whose journal this is, once. Raises ``UsageError`` when it is another one's.
+
+        Entries of another stream would go into our lake, and ours into its.
+        """
+        place = None if lake is None else open_storage(_absolute(lake)).root
+        mine = _Owner(source=source, lake=place)
+        self._storage.put_if_absent(_OWNER, msgspec.json.format(msgspec.json.encode(mine)))
+        data = self._storage.read(_OWNER)
+        try:
+            owner = msgspec.json.decode(data, type=_Owner)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise IntegrityError(
+                f"{self._storage.uri(_OWNER)} does not say whose journal this is: {error}; give "
+                "another --journal"
+            ) from error
+        if owner != mine:
+            raise UsageError(
+                f"--journal {self.root} is that of {owner.source} into "
+                f"{owner.lake or 'no lake'}, and this is {source} into {place or 'no lake'}: give "
+                f"each stream a journal of its own, or delete {self._storage.uri(_OWNER)} if the "
+                "lake was moved"
+            )
 
     @property
     def root(self) -> str:
@@ -193,6 +234,10 @@ class Journal:
 def writer_of(name: str) -> str:
     """The writer of an entry."""
     return name.rpartition("-")[0]
+
+
+def _absolute(root: str) -> str:
+    return root if "://" in root else str(Path(root).absolute())
 
 
 def _make_durable(root: Path) -> None:

@@ -176,9 +176,35 @@ def test_a_journal_without_a_lake_is_cleaned(tmp_path: Path) -> None:
     with Delivery(spec, sinks=lambda _: cloud.sinks()) as delivery:
         for batch in BATCHES:
             delivery.deliver(sale_messages(batch))
-        assert len(list(root.iterdir())) == 3
+        assert len(list(root.glob("*.entry"))) == 3
     assert cloud.sales.ids == accepted_ids(ALL)
-    assert list(root.iterdir()) == []
+    assert [f.name for f in root.iterdir()] == ["journal.json"]
+
+
+def test_a_journal_is_of_one_stream(tmp_path: Path) -> None:
+    cloud = MemoryCloud()
+
+    def run(**changes: Any) -> None:
+        process(cloud, spec_of(tmp_path, journal=str(tmp_path / "j"), **changes), queue=[])
+
+    run()
+    run(dedupe_minutes=1, table=None, delivery="at_least_once")
+    others = replace(RULES, source="pubsub:projects/p/subscriptions/other")
+    for changes in ({"lake": None}, {"lake": str(tmp_path / "other")}, {"message_rules": others}):
+        with pytest.raises(UsageError, match="give each stream a journal of its own"):
+            run(**changes)
+    (tmp_path / "j" / "journal.json").write_text("{")
+    with pytest.raises(IntegrityError, match="whose journal"):
+        run()
+
+
+@pytest.mark.parametrize("place", ["lake", "lake/", "lake/journal", "lake/j/_k"])
+def test_a_journal_is_not_among_the_rows(place: str) -> None:
+    for base in ("", "gs://bucket/"):
+        with pytest.raises(ConfigError, match="readers would come upon it"):
+            DeliverySpec(RULES, "run", lake=f"{base}lake", journal=base + place)
+        DeliverySpec(RULES, "run", lake=f"{base}lake", journal=f"{base}lake/_j")
+        DeliverySpec(RULES, "run", lake=f"{base}lake", journal=f"{base}lake2")
 
 
 def test_rows_that_bigquery_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -448,7 +474,7 @@ def test_a_write_stream_that_is_gone_is_for_a_person_to_judge(
     with pytest.raises(Killed):
         process(cloud, spec, queue=[sale_messages(range(10))])
     cloud.use(Faults(1, error=IntegrityError))
-    with pytest.raises(IntegrityError, match="If the 9 rows .* 1 rejected ones are all") as told:
+    with pytest.raises(IntegrityError, match=r"If the 9 rows .* 1 rejected ones are all") as told:
         process(cloud, spec, queue=[])
     made, deleted = (Path(w[:-1]) for w in str(told.value).split() if str(tmp_path) in w)
     assert (made.suffix, deleted.suffix) == (".applied", ".entry")
