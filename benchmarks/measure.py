@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-_KIB = 1024
-_MB = 1_000_000
+from celes_beam.compare.measured import run_measured
 
 
 @dataclass(frozen=True)
@@ -107,21 +104,15 @@ def run_once(contestant: Contestant) -> Measured:
 def run_process(command: Sequence[str]) -> tuple[float, float, str]:
     """Run a command; return its seconds, its peak memory in MB, and its output.
 
-    The peak is what the kernel counted (``ru_maxrss``) for the process or, if that is larger, for
-    one of its own children. Raises ``ValueError`` with the error output when it fails.
+    Raises ``ValueError`` with the error output when it fails.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out, stderr=err)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
+        ended = run_measured(command, out, err)
         out.seek(0)
         err.seek(0)
-        if process.returncode:
+        if ended.code:
             raise ValueError(f"{' '.join(command)} failed: {err.read().decode()}")
-        unit = 1 if sys.platform == "darwin" else _KIB
-        return seconds, usage.ru_maxrss * unit / _MB, out.read().decode()
+        return ended.seconds, ended.peak_mb, out.read().decode()
 
 
 def _read_back(lake: Path) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Engines side by side: each in a process of its own, on the same files, measured."""
