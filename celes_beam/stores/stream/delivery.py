@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,69 +23,17 @@ from celes_beam.sales.messages import (
     message_keys,
 )
 from celes_beam.stores.lake.manifest import Manifest
-from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.lake.rejects import count_rejections
 from celes_beam.stores.stream.apply import Applied, Sinks, apply_entry, apply_unnoted
 from celes_beam.stores.stream.entry import Entry, Places, make_entry, taken
-from celes_beam.stores.stream.journal import Journal, batch_name, check_outside, journal_root
+from celes_beam.stores.stream.journal import Journal, batch_name
 from celes_beam.stores.stream.keeper import Keeper
 from celes_beam.stores.stream.seen import SeenIds
 from celes_beam.stores.stream.sinks import StreamPlaces, open_sinks
+from celes_beam.stores.stream.spec import DeliverySpec
 from celes_beam.stores.stream.writer import JournalWriter
-from celes_beam.stores.warehouse.tables import Destination
 
-DeliveryMode = Literal["at_least_once", "exactly_once"]
-
-
-@dataclass(frozen=True)
-class DeliverySpec:
-    """What is fixed for all deliveries of a run; small and picklable.
-
-    ``lake`` is a lake's folder, ``journal`` one to use in place of that within the lake,
-    ``dead_letter_topic`` as ``projects/P/topics/T``. With ``stable_batches`` a batch that comes
-    again is the same one (on Dataflow, behind a Reshuffle): nothing is remembered then but entries,
-    and flushes are up to the pipeline. Raises ``ConfigError`` for exactly once without a journal.
-    """
-
-    message_rules: MessageRules
-    run_id: str
-    table: Destination | None = None
-    lake: str | None = None
-    journal: str | None = None
-    dead_letter_topic: str | None = None
-    delivery: DeliveryMode = "at_least_once"
-    layout: Layout = field(default_factory=Layout)
-    dedupe_minutes: float = 10.0
-    flush_seconds: float = 60.0
-    stable_batches: bool = False
-
-    def __post_init__(self) -> None:
-        if self.is_exactly_once and self.journal_root is None and not self.stable_batches:
-            raise ConfigError(
-                "--delivery exactly_once needs a journal, where batches are kept until they are "
-                "in the table for certain: give --journal FOLDER, or --output, whose lake has one"
-            )
-        if self.journal is not None and self.lake is not None:
-            check_outside(self.journal, self.lake)
-
-    @property
-    def is_exactly_once(self) -> bool:
-        """Whether rows go to the table exactly once."""
-        return self.delivery == "exactly_once" and self.table is not None
-
-    @property
-    def journal_root(self) -> str | None:
-        """The folder of the journal, if there is one."""
-        if self.stable_batches and self.lake is None:
-            return None
-        if self.journal is not None or self.lake is None:
-            return self.journal
-        return journal_root(self.lake, self.message_rules.source)
-
-    @property
-    def table_key(self) -> str:
-        """The name of the table as the journal and the lake have it; empty without one."""
-        return self.table.table.key if self.table is not None else ""
+__all__ = ["Delivered", "Delivery", "DeliverySpec"]
 
 
 @dataclass(frozen=True, eq=False)
