@@ -106,7 +106,7 @@ class DeadTopic:
 
     def waiting(self) -> list[tuple[dict[str, Any], dict[str, str]]]:
         """What waits there, as rejected rows with the attributes of their messages; given back."""
-        rows = TopicRows(self.subscription, max_messages=100, idle_timeout=1.5)
+        rows = TopicRows(self.subscription, max_messages=100, idle_timeout=0.5)
         try:
             return [
                 (row, attributes)
@@ -125,7 +125,7 @@ def dead(pubsub: str) -> DeadTopic:
 
 
 def from_topic(dead: DeadTopic, lake: Path, *flags: str) -> dict[str, Any]:
-    common = ["--from", dead.subscription, "-o", str(lake), "--idle_timeout", "1.5", *QUIET]
+    common = ["--from", dead.subscription, "-o", str(lake), "--idle_timeout", "0.5", *QUIET]
     return replay.run([*common, *flags]).to_dict()
 
 
@@ -216,7 +216,7 @@ def test_what_a_stream_rejected_is_one_row_in_lake_table_and_topic(
     regions = ["--regions", "Norte,Marte"]
     found = replay.run(["--from", lake, *into, *regions]).to_dict()
     assert (found["rows_replayed"], found["rows_accepted"]) == (2, 1)
-    for source, flags in ((str(table), []), (dead.subscription, ["--idle_timeout", "1.5"])):
+    for source, flags in ((str(table), []), (dead.subscription, ["--idle_timeout", "0.5"])):
         again = replay.run(["--from", source, *into, *regions, *flags]).to_dict()
         assert (again["status"], again["left_out"]["replayed_before"]) == ("nothing_to_replay", 2)
     assert query(f"SELECT id_cliente FROM `{table.path}`") == [(1,), (2,)]

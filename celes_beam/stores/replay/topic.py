@@ -29,6 +29,8 @@ from celes_beam.stores.replay.sources import Found, RejectedNow
 _BATCH_MESSAGES = 1_000
 _BATCH_BYTES = 8 << 20
 _WAIT_SECONDS = 0.25
+_POLL_SECONDS = 30.0
+"""A pull that finds nothing is over by then."""
 _MOST_BYTES = 512 << 20
 """Of messages that are held in memory until the commit is decided."""
 
@@ -45,9 +47,9 @@ class _Pulled:
 class TopicRows:
     """The messages of a dead-letter subscription, at most ``max_messages``.
 
-    It is empty when none came for ``idle_timeout`` seconds. All are held, and their leases
-    extended, until ``settle``: those that were replayed, now or before, are acked then, and the
-    others given back. Without it all are.
+    It is empty when Pub/Sub says so, and none came for ``idle_timeout`` seconds. All are held, and
+    their leases extended, until ``settle``: those that were replayed, now or before, are acked
+    then, and the others given back. Without it all are.
     """
 
     def __init__(self, subscription: str, *, max_messages: int, idle_timeout: float) -> None:
@@ -85,7 +87,11 @@ class TopicRows:
                 count += len(held)
                 yield self._as_found(held)
                 came = time.monotonic()
-            elif time.monotonic() - came >= self._idle_timeout:
+                continue
+            idle = time.monotonic() - came
+            # Pub/Sub may be slow to answer; but it is not asked while as much is held as may be.
+            said_so = receiver.empty_at is not None or idle >= self._idle_timeout + _POLL_SECONDS
+            if said_so and idle >= self._idle_timeout:
                 break
         # What is given back below is for the next to pull, not for us.
         receiver.give_back()
