@@ -25,6 +25,7 @@ from celes_beam.stores.lake.lake import Lake
 
 _LOGGER = logging.getLogger(__name__)
 _LONGEST_PAUSE = 600.0
+_MOST_DOUBLINGS = 60
 _SECOND_LOOK = 2.0
 """The first look finds no whole local file; the second one does not wait for long."""
 
@@ -161,4 +162,6 @@ class Watch:
         seconds = self._how.seconds
         if self.summary.rounds == 1 and not self._failures:
             return min(seconds, _SECOND_LOOK)
-        return min(seconds * 2.0**self._failures, max(seconds, _LONGEST_PAUSE))
+        # A week of faults would be too much for a float.
+        doublings = min(self._failures, _MOST_DOUBLINGS)
+        return min(seconds * 2.0**doublings, max(seconds, _LONGEST_PAUSE))

@@ -218,6 +218,22 @@ def test_faults_make_pauses_longer_up_to_ten_minutes(
     assert pauses == [2, 120, 240, 480, *[600] * 6, 60, 60]
 
 
+def test_a_fault_of_many_days_is_outlasted(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(
+        "celes_beam.commands.stop_request.StopRequest.wait", lambda _, s: pauses.append(s)
+    )
+    place.before_look[2] = lambda: place.landing.rename(place.landing.with_name("aside"))
+
+    with pytest.raises(InputError, match="no such file or folder"):
+        place.watch("--watch_rounds", "1100")
+
+    assert pauses[-1] == 600
+    caplog.clear()
+
+
 def test_a_folder_that_goes_for_a_while_is_waited_for(place: Place) -> None:
     aside = place.landing.with_name("aside")
     place.before_look[2] = lambda: place.landing.rename(aside)
