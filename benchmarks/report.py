@@ -29,8 +29,8 @@ How it is measured:
   of the rounds; "times ours" is the median of the ratios within each round.
 - "Seconds" are those of the work: without the start of Python and imports, with everything else
   (for `pipelines.batch`: the pipeline, its commit included). "Process" is the whole command.
-- "Peak" is the peak resident memory of the process as the kernel counts it, or that of it and all
-  below it at one moment if that is more; the highest of all rounds. Every contestant is one process.
+- "Peak" is the peak resident memory of the process as the kernel counts it, or of it and all below
+  it at one moment if that is more; the highest of all rounds. Every contestant is one process.
 - What each one wrote is read back: the rows and the exact sums of every category and region must be
   the same for all, or the benchmark fails.
 - Engines compress with zstd, level 1; the pipeline, the limit and "our Parquet settings" do as

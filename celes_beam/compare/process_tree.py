@@ -15,6 +15,8 @@ _KIB = 1024
 _LEAVE_SECONDS = 5.0
 _KILL_SECONDS = 5.0
 _POLL_SECONDS = 0.02
+_LISTS_CHILDREN = Path("/proc/thread-self/children").exists()
+"""A kernel may have been built without."""
 
 
 class ProcessTree:
@@ -80,7 +82,10 @@ class ProcessTree:
     def _all(self) -> list[Any]:
         found: list[Any] = []
         with suppress(self._psutil.Error):
-            found = self._root.children(recursive=True)
+            if _LISTS_CHILDREN:
+                found = [self._psutil.Process(pid) for pid in _descendants(self._pid)]
+            else:
+                found = self._root.children(recursive=True)
         self._below.update(found)
         return [self._root, *found]
 
@@ -88,6 +93,19 @@ class ProcessTree:
         # psutil kills no other process that has the same id by now.
         with suppress(self._psutil.Error):
             process.kill()
+
+
+def _descendants(pid: int) -> list[int]:
+    """All processes below one of Linux; psutil would look at every process of the machine."""
+    found: list[int] = []
+    # A thread or process may end while it is looked at.
+    with suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                text = (thread / "children").read_text(encoding="utf-8")
+                for child in map(int, text.split()):
+                    found += [child, *_descendants(child)]
+    return found
 
 
 def _high_water(pid: int) -> int:
