@@ -41,6 +41,9 @@ _PATIENCE_SECONDS = 30.0
 """Where a bundle may wait for messages, it does so long: each costs the runner some memory."""
 _SLICE_SECONDS = 0.1
 _GLANCE_SECONDS = 0.05
+_SHORTEST_PAUSE = 0.1
+_LONGEST_PAUSE = 1.0
+"""Elsewhere bundles are cheap, but Prism spins while one is open: it waits between them."""
 _WATERMARK_SLACK = 2.0
 _RESTRICTION = beam.DoFn.RestrictionParam(PullProvider())
 _WATERMARK = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())
@@ -100,6 +103,7 @@ class _PullFn(beam.DoFn):
         self._deadline = pull.deadline
         self._ack_deadline = pull.ack_deadline
         self._patience = _PATIENCE_SECONDS if waits else _GLANCE_SECONDS
+        self._pause = min(max(pull.max_batch_seconds, _SHORTEST_PAUSE), _LONGEST_PAUSE)
 
     def setup(self) -> None:
         self._pulling = pulling(self._run_id)
@@ -144,7 +148,7 @@ class _PullFn(beam.DoFn):
             return
         self._move(watermark, receiver, held)
         due = receiver.due_in(self._batching)
-        tracker.defer_remainder(Duration.of(1.0 if due is None else min(due, 1.0)))
+        tracker.defer_remainder(Duration.of(self._pause if due is None else min(due, self._pause)))
 
     def _open(self, pulled: int) -> Receiver:
         if self._receiver is None:
