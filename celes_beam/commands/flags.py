@@ -14,6 +14,10 @@ from celes_beam.errors import ConfigError
 
 AddFlags = Callable[[argparse.ArgumentParser], None]
 
+_BEAM_FLAGS = (
+    "Beam's own flags (--runner, --project, --temp_location, …) may follow; with none, the "
+    "pipeline runs here, in this process (DirectRunner)."
+)
 _TEXT_LIST_HELP = "comma list; a text that holds a comma goes into --config"
 
 
@@ -29,15 +33,16 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30, width=100)
 
 
-def flag_parser(program: str, description: str, *add: AddFlags) -> FlagParser:
+def flag_parser(
+    program: str, description: str, *add: AddFlags, epilog: str = _BEAM_FLAGS
+) -> FlagParser:
     """Make a parser of the given flags; names must be written out in full."""
     parser = FlagParser(
         prog=f"python -m {program}",
         description=description,
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
-        epilog="Beam's own flags (--runner, --project, --temp_location, …) may follow; "
-        "with none, the pipeline runs here, in this process (DirectRunner).",
+        epilog=epilog,
     )
     for add_flags in add:
         add_flags(parser)

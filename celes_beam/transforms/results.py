@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import apache_beam as beam
 
-from celes_beam.errors import IntegrityError
 from celes_beam.sales.scan import Scanned
+from celes_beam.stores.results.engine_answer import Committed, check_read, check_sorted
 from celes_beam.stores.results.results import make_result, write_result
 from celes_beam.stores.results.sorted_parts import SortedPart
 
@@ -49,17 +49,9 @@ def _write(
     folder: str,
     engine: str,
     top: bool,
-    committed: tuple[int | None, Decimal | None],
+    committed: Committed,
 ) -> None:
-    whole = scanned.sums.whole
-    if committed[0] is not None and committed != (whole.rows, whole.total):
-        raise IntegrityError(
-            f"{whole.rows:,} rows of {whole.total:,} in all were read, but {committed[0]:,} of "
-            f"{committed[1]:,} were committed: find the file with celes-beam lake verify"
-        )
-    if parts is not None and sum(part.rows for part in parts) != whole.rows:
-        raise IntegrityError(
-            f"{whole.rows:,} rows were read, but {sum(part.rows for part in parts):,} were sorted: "
-            "run again, and report it as a bug when it stays so"
-        )
+    check_read(scanned.sums.whole, committed)
+    if parts is not None:
+        check_sorted(sum(part.rows for part in parts), scanned.sums.whole)
     write_result(folder, make_result(engine, scanned.sums, scanned.top if top else None))

@@ -104,19 +104,24 @@ class LakeReader:
         file = piece.file
         with self._open(file) as opened:
             parquet = self._parquet(opened, file)
-            places = self._places(parquet.schema_arrow, file)
+            places = self.places(parquet.schema_arrow, file)
             texts = [c for c in columns if c in self._encoded and isinstance(places[c], Held)]
             if texts:
                 parquet = self._parquet(opened, file, texts)
             held = [place.name for c in columns if isinstance(place := places[c], Held)]
             first = piece.first_row
             for batch in self._batches(parquet, piece, held):
-                arrays = [self._values(c, places[c], batch, file, first) for c in columns]
+                arrays = [self.values(c, places[c], batch, file, first) for c in columns]
                 yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
                 first += batch.num_rows
 
-    def _places(self, schema: pa.Schema, file: LakeFile) -> Mapping[str, Place]:
-        """Where each contract column of a file is found."""
+    def schema(self, file: LakeFile) -> pa.Schema:
+        """The columns that stand in a file, by its footer."""
+        with self._open(file) as opened:
+            return self._parquet(opened, file).schema_arrow
+
+    def places(self, schema: pa.Schema, file: LakeFile) -> Mapping[str, Place]:
+        """Where each contract column of a file with these columns is found."""
         in_path = dict(file.partition)
         for column in SCHEMA:
             found = schema.field(column.name).type if column.name in schema.names else None
@@ -128,7 +133,7 @@ class LakeReader:
                 )
         return {c: Fixed(in_path[c]) if c in in_path else Held(c) for c in SCHEMA.names}
 
-    def _values(
+    def values(
         self, column: str, place: Place, batch: pa.RecordBatch, file: LakeFile, first_row: int
     ) -> pa.Array:
         """The values of a column in a batch that begins at ``first_row`` of its file."""
@@ -147,6 +152,16 @@ class LakeReader:
     def path(self, file: LakeFile) -> str:
         """The whole path of a file, for messages."""
         return open_storage(self.root).uri(file.name)
+
+    def failure(self, file: LakeFile, error: Exception) -> CelesError:
+        """The error of ours for one that Arrow, or a file system, raised in reading a file."""
+        failure = read_failure(error)
+        if failure is not None and failure.kind == "gone":
+            return self._gone(file)
+        if failure is not None:
+            return StorageError(f"{self.path(file)}: reading failed: {failure.why}; run it again")
+        why = " ".join(str(error).split())
+        return self._unreadable(f"{self.path(file)} cannot be read as Parquet: {why}")
 
     def _open(self, file: LakeFile) -> BinaryIO:
         storage = open_storage(self.root)
@@ -170,7 +185,7 @@ class LakeReader:
                 pre_buffer=self.root.startswith(GCS_SCHEME),
             )
         except (pa.ArrowException, *READ_ERRORS) as error:
-            raise self._refuse(file, error) from error
+            raise self.failure(file, error) from error
 
     def _batches(
         self, parquet: pq.ParquetFile, piece: Piece, columns: Sequence[str]
@@ -180,16 +195,7 @@ class LakeReader:
                 BATCH_ROWS, row_groups=list(piece.groups), columns=list(columns), use_threads=False
             )
         except (pa.ArrowException, *READ_ERRORS) as error:
-            raise self._refuse(piece.file, error) from error
-
-    def _refuse(self, file: LakeFile, error: Exception) -> CelesError:
-        failure = read_failure(error)
-        if failure is not None and failure.kind == "gone":
-            return self._gone(file)
-        if failure is not None:
-            return StorageError(f"{self.path(file)}: reading failed: {failure.why}; run it again")
-        why = " ".join(str(error).split())
-        return self._unreadable(f"{self.path(file)} cannot be read as Parquet: {why}")
+            raise self.failure(piece.file, error) from error
 
     def _gone(self, file: LakeFile) -> StorageError:
         return StorageError(

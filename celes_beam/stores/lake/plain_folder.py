@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from celes_beam.contract import COLUMN_NAMES, REASONS, Rules, fold_header, match_headers
 from celes_beam.errors import CelesError, ColumnError, InputError
+from celes_beam.sales.judged import JudgedColumn
 from celes_beam.sales.partition import parse_hive_path
 from celes_beam.sales.texts import PLAIN_NOTATION
 from celes_beam.sales.typed_columns import judge_typed_column, readable
@@ -43,7 +44,8 @@ class PlainReader(LakeReader):
     rules: Rules
     headers: tuple[tuple[str, str], ...] = ()
 
-    def _places(self, schema: pa.Schema, file: LakeFile) -> Mapping[str, Place]:
+    def places(self, schema: pa.Schema, file: LakeFile) -> Mapping[str, Place]:
+        """Where each contract column of a file with these columns is found."""
         mapping = dict(self.headers)
         wanted = {fold_header(mapping.get(name, name)) for name in COLUMN_NAMES}
         # Derived columns in a path (a month, a day) are no columns of the contract.
@@ -59,9 +61,10 @@ class PlainReader(LakeReader):
             for column, at in places.items()
         }
 
-    def _values(
+    def values(
         self, column: str, place: Place, batch: pa.RecordBatch, file: LakeFile, first_row: int
     ) -> pa.Array:
+        """The values of a column, judged, in a batch that begins at ``first_row`` of its file."""
         if isinstance(place, Held):
             array = self._judged(column, batch.column(place.name), file, first_row)
             return array.dictionary_encode() if column in TEXTS else array
@@ -75,8 +78,12 @@ class PlainReader(LakeReader):
     def _unreadable(self, what: str) -> CelesError:
         return InputError(what)
 
+    def judge(self, column: str, array: pa.Array) -> JudgedColumn:
+        """Judge values of a column as those of any input."""
+        return judge_typed_column(column, array, self.rules, PLAIN_NOTATION)
+
     def _judged(self, column: str, array: pa.Array, file: LakeFile, first_row: int) -> pa.Array:
-        judged = judge_typed_column(column, array, self.rules, PLAIN_NOTATION)
+        judged = self.judge(column, array)
         wrong = np.flatnonzero(judged.codes)
         if len(wrong):
             value = readable(array, wrong[:1])[0].as_py()

@@ -1,0 +1,1 @@
+"""The same aggregation by pandas, in one process."""

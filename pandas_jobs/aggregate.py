@@ -1,0 +1,49 @@
+"""Sums of a lake by pandas: file by file, in frames of bounded size, in one process.
+
+Amounts are added as whole cents in int64, which a frame of at most ``FRAME_ROWS`` rows cannot
+overflow; frames add up as Python integers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from celes_beam.commands.command_line import run_and_show
+from celes_beam.commands.engine_flags import Engine
+
+# pandas and Arrow take most of a second to import: only once the flags are right.
+if TYPE_CHECKING:
+    from celes_beam.commands.aggregate_options import AggregateSummary
+
+ENGINE = Engine(
+    name="pandas",
+    title="pandas",
+    program="pandas_jobs.aggregate",
+    description="Sum the sales of a lake with pandas: total by category and mean by region, exact "
+    "to the cent; and give its rows in order, the first few or all (sorted in memory).",
+    extra="pandas",
+    modules=("pandas",),
+    gcs_modules=("gcsfs",),
+)
+
+
+def run(argv: Sequence[str] | None = None) -> AggregateSummary:
+    """Run the aggregation that a command line asks for, and say what came of it.
+
+    Raises the errors of ``celes_beam.errors``; see ``main`` for their exit codes.
+    """
+    from celes_beam.commands.engine_job import no_session, run_engine  # noqa: PLC0415
+    from pandas_jobs.answer import aggregate  # noqa: PLC0415
+
+    return run_engine(ENGINE, argv, no_session, aggregate)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run, print the summary, and return the exit code."""
+    return run_and_show(ENGINE.program, run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

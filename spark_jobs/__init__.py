@@ -1,0 +1,1 @@
+"""The same aggregation by Apache Spark."""
