@@ -131,13 +131,21 @@ def permissions_check(name: str, asked: tuple[str, ...], granted: Any, role: str
 
 
 def _something_there(use: BucketUse, bucket: Any, below: str) -> Check:
-    name, prefix = f"{use.name}: files", MAGIC.split(below)[0].rstrip("/")
+    name, literal = f"{use.name}: files", MAGIC.split(below)[0]
+    asked = below.rstrip("/")
+    # Of an object or a folder, what only begins alike is another: ventas2 is not ventas.
+    prefixes = (asked, f"{asked}/") if asked and literal == below else (literal,)
     with cloud_errors("list", use.url, needs=_ROLES[READS]):
         client = storage_client(use.project)
-        found = client.list_blobs(
-            bucket, prefix=prefix or None, max_results=1, timeout=REQUEST_SECONDS, retry=None
-        )
-        first = next(iter(found), None)
+        firsts = [
+            blob
+            for prefix in prefixes
+            for blob in client.list_blobs(
+                bucket, prefix=prefix or None, max_results=1, timeout=REQUEST_SECONDS, retry=None
+            )
+            if len(prefixes) == 1 or blob.name == asked or blob.name.startswith(f"{asked}/")
+        ]
+    first = firsts[0] if firsts else None
     if first is None:
         said = f"no object of {use.url}"
         return Check(name, State.FAILED, said, "check the folder, or upload first")

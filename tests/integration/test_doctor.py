@@ -136,6 +136,15 @@ def test_missing_buckets_and_objects_fail(doctor: Doctor, bucket: Any) -> None:
     assert checks[f"input gs://{bucket.name}/none/: files"]["state"] == "failed"
 
 
+def test_what_only_begins_alike_is_not_taken_for_a_folder(doctor: Doctor, bucket: Any) -> None:
+    bucket.blob("in2/a.csv").upload_from_string("x")
+    bucket.blob("in-a.csv").upload_from_string("x")
+    place = f"gs://{bucket.name}"
+    checks = doctor("--input", f"{place}/in", f"{place}/in2")
+    assert checks[f"input {place}/in: files"]["state"] == "failed"
+    assert checks[f"input {place}/in2: files"]["said"].endswith("in2/a.csv")
+
+
 def test_names_that_are_none_fail_and_the_rest_is_checked(
     doctor: Doctor, bucket: Any, dataset: str, pubsub: str, tmp_path: Path
 ) -> None:
