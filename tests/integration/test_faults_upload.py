@@ -23,6 +23,13 @@ WHOLE = {"method": "POST", "path": "uploadType=multipart"}
 PIECES = {"method": "PUT", "path": "upload_id="}
 
 
+# Google's clients leave sockets of lost answers to the collector, which is to find them here.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.usefixtures("sockets_collected"),
+]
+
+
 @pytest.fixture
 def proxy(storage_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
     # Pauses grow from here; how they grow is the library's.
