@@ -6,6 +6,7 @@ when a test first asks for one, and are stopped at the end.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,13 @@ def runner(request: pytest.FixtureRequest) -> list[str]:
     if request.param == "DirectRunner":
         return ["--runner", "DirectRunner"]
     return ["--runner", "PrismRunner", "--prism_location", need_tool("prism", "make prism")]
+
+
+@pytest.fixture(scope="module")
+def sockets_collected() -> Iterator[None]:
+    """Collects what the tests of a module left, before those of the next one begin."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
