@@ -34,7 +34,7 @@ from celes_beam.stores.warehouse.stream_tables import make_stream
 from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
 from celes_beam.stores.warehouse.tables import Destination
 from celes_beam.transforms.deliver import DeliverMessages
-from pipelines import streaming
+from pipelines import replay, streaming
 from tests.cloud import gcloud
 from tests.topics import Topic
 
@@ -319,3 +319,29 @@ def test_a_subscription_that_is_not_there(pubsub: str, tmp_path: Path) -> None:
     gone = Topic("projects/celes-dev/topics/gone", "projects/celes-dev/subscriptions/gone")
     with pytest.raises(UsageError, match="there is no subscription"):
         stream(gone, 1, "--output", str(tmp_path / "lake"))
+
+
+def test_what_bigquery_streams_into_no_partition(
+    topic: Topic, table: TableName, tmp_path: Path
+) -> None:
+    letters, lake = Topic.make(), tmp_path / "lake"
+    send(topic, SALE_OF_1, SALE_OF_1 | {"id_cliente": 2, "fecha_de_transaccion": "2001-01-01"})
+    summary = stream(
+        *(topic, 2, "--bigquery_table", str(table), "--output", str(lake)),
+        *("--dead_letter_topic", letters.path),
+    )
+
+    assert summary.rejected_by_reason == {"refused": 1}
+    assert ask(f"SELECT id_cliente FROM `{table.path}`") == [(1,)]
+    rejected = ask(f"SELECT reasons, value FROM `{table.rejected.path}`")
+    assert rejected[0][0] == ["refused"]
+    assert "1,825 days" in rejected[0][1]
+    assert letters.pull(1).attributes[0]["celes_reasons"] == "refused"
+    assert Lake.open(str(lake)).snapshot().rows == 1
+
+    replayed = replay.run(
+        ["--from", str(lake), "--output", str(lake), "--bigquery_table", str(table)]
+    )
+
+    assert replayed.accepted == 1
+    assert ask(f"SELECT id_cliente FROM `{table.path}` ORDER BY 1") == [(1,), (2,)]

@@ -67,12 +67,17 @@ class LetterSender(Protocol):
 
 @dataclass(frozen=True)
 class Sinks:
-    """Where rows go; ``None`` is nowhere. ``stream_rows`` makes the rows of the streamed table."""
+    """Where rows go; ``None`` is nowhere. ``stream_rows`` makes the rows of the streamed table.
+
+    ``beyond`` tells of those (``contract.SCHEMA``) that the table is known to refuse, given when
+    they are written, in µs since 1970.
+    """
 
     sales: RowWriter | None = None
     rejected: RowWriter | None = None
     dead_letters: LetterSender | None = None
     stream_rows: Callable[[CheckedMessages, int], pa.RecordBatch] | None = None
+    beyond: Callable[[pa.RecordBatch, int], Sequence[Refused]] | None = None
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -181,6 +186,10 @@ def _append_sales(
         notes += 1
         refused.update(new)
 
+    if sinks.beyond is not None:
+        found = sinks.beyond(entry.checked.accepted, entry.ingested_at)
+        if new := [row for row in found if row.index not in refused]:
+            on_refused(new)
     place = entry.places.sales if entry.places else None
     sinks.sales.append(
         sinks.stream_rows(entry.checked, entry.ingested_at),

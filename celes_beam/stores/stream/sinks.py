@@ -11,7 +11,7 @@ from celes_beam.sales.messages import CheckedMessages
 from celes_beam.stores.messages.dead_letters import DeadLetters
 from celes_beam.stores.stream.apply import Sinks
 from celes_beam.stores.stream.entry import Place, Places
-from celes_beam.stores.warehouse.stream_tables import stream_batch
+from celes_beam.stores.warehouse.stream_tables import beyond_partitions, stream_batch
 from celes_beam.stores.warehouse.tables import Destination
 from celes_beam.stores.warehouse.write_streams import WriteStreams
 
@@ -49,6 +49,7 @@ def open_sinks(
             else None
         ),
         stream_rows=_stream_rows,
+        beyond=beyond_partitions,
     )
 
 

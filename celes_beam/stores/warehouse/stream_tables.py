@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from celes_beam.contract import INGESTED_AT, MESSAGE_ID, OTHER_FIELDS, SCHEMA
+from celes_beam.contract import DATE, INGESTED_AT, MESSAGE_ID, OTHER_FIELDS, SCHEMA
+from celes_beam.sales.columns import int64_view
+from celes_beam.stores.warehouse.append_batch import Refused
 from celes_beam.stores.warehouse.table_name import TableName
 from celes_beam.stores.warehouse.tables import Beside, Destination, Tables, look_at, make
 from celes_beam.stores.warehouse.views import View
@@ -30,6 +33,9 @@ STREAM_SCHEMA: pa.Schema = pa.schema(
 OTHER_FIELDS_SCHEMA: pa.Schema = STREAM_SCHEMA.append(pa.field(OTHER_FIELDS, pa.string()))
 """What it gives with them."""
 
+_DAY_US = 86_400_000_000
+_DAYS_BACK = 1_825
+_DAYS_AHEAD = 366
 _DESCRIPTIONS = {
     MESSAGE_ID: "Message that the row came in, with /n for row n of several; null when loaded.",
     INGESTED_AT: "When the row was written, UTC; null when it was loaded.",
@@ -53,6 +59,23 @@ def stream_batch(
     if other_fields is None:
         return pa.RecordBatch.from_arrays(columns, schema=STREAM_SCHEMA)
     return pa.RecordBatch.from_arrays([*columns, other_fields], schema=OTHER_FIELDS_SCHEMA)
+
+
+def beyond_partitions(accepted: pa.RecordBatch, at_us: int) -> list[Refused]:
+    """Rows (``contract.SCHEMA``) that BigQuery takes from load jobs, and not from streams.
+
+    Into a table that is partitioned by day it streams rows of the five years before and the year
+    after now, which is ``at_us``, and refuses the whole request for one other
+    (cloud.google.com/bigquery/docs/write-api-streaming, "Work with partitioned tables").
+    """
+    micros = int64_view(accepted.column(DATE))
+    days = micros // _DAY_US - at_us // _DAY_US
+    wrong = np.flatnonzero((days < -_DAYS_BACK) | (days > _DAYS_AHEAD)).tolist()
+    why = (
+        f"more than {_DAYS_BACK:,} days back or {_DAYS_AHEAD} ahead, which BigQuery takes from "
+        "load jobs alone: pipelines.replay loads it"
+    )
+    return [Refused(index, why) for index in wrong]
 
 
 def look_at_stream(

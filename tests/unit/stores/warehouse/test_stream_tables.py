@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from celes_beam.contract import INGESTED_AT, MESSAGE_ID, OTHER_FIELDS
+from celes_beam.contract import DATE, INGESTED_AT, MESSAGE_ID, OTHER_FIELDS, SCHEMA
 from celes_beam.errors import UsageError
 from celes_beam.stores.warehouse.shape import check_fits
 from celes_beam.stores.warehouse.stream_tables import (
     OTHER_FIELDS_SCHEMA,
     STREAM_SCHEMA,
+    beyond_partitions,
     stream_batch,
     stream_fields,
     unique_view,
@@ -76,3 +78,15 @@ def test_the_view_counts_rows_without_a_message_each() -> None:
     assert view.name == "ventas_unicas"
     assert "`my-project.sales.ventas`" in view.query
     assert "_message_id IS NULL OR ROW_NUMBER()" in view.query
+
+
+def test_days_that_a_stream_may_not_write_to() -> None:
+    sales = sales_batch([("Hogar", "Norte", 100)] * 4)
+    day = timedelta(days=1)
+    now = datetime(2026, 11, 24, 23, 59, tzinfo=UTC)
+    dates = [now - 1826 * day, now - 1825 * day, now + 366 * day, now + 367 * day]
+    column = pa.array(dates, SCHEMA.field(DATE).type)
+    sales = sales.set_column(1, SCHEMA.field(DATE), column)
+    refused = beyond_partitions(sales, int(now.timestamp() * 1e6))
+    assert [row.index for row in refused] == [0, 3]
+    assert all("load jobs" in row.why for row in refused)
