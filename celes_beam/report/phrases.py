@@ -1,0 +1,127 @@
+"""Sentences and cells of a page that take more than filling in a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import median
+
+from celes_beam.report.comparison import Machine
+from celes_beam.report.content import Content, Verdict
+from celes_beam.report.figures import Figures
+from celes_beam.report.lake_facts import CommitFacts
+from celes_beam.report.reader_format import visible
+from celes_beam.report.texts import Texts
+from celes_beam.stores.lake.manifest import RejectedExample
+
+_VALUE_SHOWN = 80
+
+
+def lead(sales: Figures, words: Texts) -> list[str]:
+    """The answer in a few sentences; none when there are no rows."""
+    if not sales.rows:
+        return []
+    form = words.form
+    first, highest = sales.by_category[0], sales.by_region[0]
+    # Of equal months the first in time.
+    month = max(sales.by_month, key=lambda m: (float(m.total), m.month))
+    return [
+        words.lead_category.format(
+            name=first.categoria_de_producto,
+            total=form.amount(first.total),
+            share=form.share(first.share),
+        ),
+        words.lead_region.format(name=highest.region_de_venta, mean=form.amount(highest.mean)),
+        words.lead_month.format(month=form.month(month.month), total=form.amount(month.total)),
+    ]
+
+
+def origin(run: CommitFacts, words: Texts) -> str:
+    """Where the rows of a commit came from."""
+    if run.kind == "compact":
+        return words.merged
+    if run.seed is not None:
+        return words.generated.format(seed=run.seed)
+    if run.replayed_from is not None:
+        return words.from_replay.format(source=run.replayed_from)
+    if run.streamed:
+        return words.streamed.format(count=words.form.number(run.inputs))
+    if run.first_input is None:
+        return "—"
+    if run.inputs == 1:
+        return run.first_input
+    return words.more_inputs.format(first=run.first_input, count=words.form.number(run.inputs - 1))
+
+
+def described(example: RejectedExample, words: Texts) -> str:
+    """What is wrong with a rejected row, and where it stands."""
+    value = None if example.value is None else visible(example.value[:_VALUE_SHOWN])
+    where = {"source": visible(example.source), "position": words.form.number(example.position)}
+    if example.column is None and value is not None:
+        return words.example_file.format(source=where["source"], value=visible(example.value))
+    if example.column is None:
+        return words.example_raw.format(raw=visible(example.raw[:_VALUE_SHOWN]), **where)
+    shown = words.nothing if value is None else f"«{value}»"
+    return words.example.format(column=example.column, value=shown, **where)
+
+
+def spread(values: Sequence[float], show: Callable[[float], str]) -> str:
+    """The median of the rounds, and their range in brackets when there are several."""
+    if not values:
+        return "—"
+    if len(values) == 1:
+        return show(values[0])
+    return f"{show(median(values))} ({show(min(values))}–{show(max(values))})"
+
+
+def verdict_text(verdict: Verdict, words: Texts) -> str:
+    """Whether engines agree, in a sentence."""
+    if not verdict.agree:
+        return words.disagree
+    if not verdict.engines:
+        return words.no_result
+    if len(verdict.engines) == 1:
+        return words.one_result.format(engine=visible(verdict.engines[0]))
+    return words.agree.format(count=words.form.number(len(verdict.engines)))
+
+
+def method_facts(content: Content, words: Texts) -> list[tuple[str, str]]:
+    """How it was measured: names and values."""
+    form, lake, compared = words.form, content.lake, content.comparison
+    facts = [
+        (
+            words.pass_name,
+            words.pass_.format(
+                rows=form.number(content.sales.rows),
+                files=form.number(lake.files),
+                size=form.size(lake.bytes),
+                seconds=form.seconds(content.seconds),
+            ),
+        ),
+        (words.report_machine, _machine(content.machine, words)),
+        (words.versions, _versions(content.machine)),
+    ]
+    if compared is None:
+        return facts
+    facts += [
+        (words.compared, compared.input),
+        (words.rounds, form.number(compared.rounds)),
+        (words.comparison_machine, _machine(compared.machine, words)),
+        (words.comparison_versions, _versions(compared.machine)),
+    ]
+    if compared.started_at:
+        facts.append((words.when, form.moment(compared.started_at)))
+    return facts
+
+
+def _machine(machine: Machine, words: Texts) -> str:
+    parts = [
+        words.cores.format(count=words.form.number(machine.cores)),
+        words.memory_of_machine.format(gb=words.form.number(machine.memory_gb, 1)),
+        machine.system,
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def _versions(machine: Machine) -> str:
+    listed = [f"{name} {version}" for name, version in sorted(machine.versions.items())]
+    return ", ".join([f"Python {machine.python}", *listed])

@@ -1,0 +1,193 @@
+"""The charts of the answer: totals by category, means by region, the trend by month."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from celes_beam.report.chart import (
+    ACCENT,
+    MOST_BARS,
+    PALE,
+    SOFT_INK,
+    Chart,
+    Scaled,
+    bars,
+    figures_scale,
+    finish,
+    scaled,
+)
+from celes_beam.report.figures import Figures, MonthTotal
+from celes_beam.report.reader_format import visible
+from celes_beam.report.texts import Texts
+
+_MONTHS_WITH_POINTS = 36
+_MONTHS_HEIGHT = 220
+
+
+def sales_charts(figures: Figures, words: Texts) -> list[Chart]:
+    """The charts of sales, in the order of the page; none when there are no rows."""
+    if not figures.rows:
+        return []
+    return [
+        category_chart(figures, words),
+        region_chart(figures, words),
+        *month_charts(figures, words),
+    ]
+
+
+def category_chart(figures: Figures, words: Texts) -> Chart:
+    """Totals as bars, the largest first."""
+    shown = figures.by_category[:MOST_BARS]
+    unit = scaled([c.total for c in shown], words)
+    values = [
+        {
+            "name": c.categoria_de_producto,
+            "value": unit.value(c.total),
+            "text": _short(unit, c.total, words),
+        }
+        for c in shown
+    ]
+    full = [(c.categoria_de_producto, words.form.amount(c.total)) for c in shown]
+    return Chart(
+        "categories",
+        unit.caption(words.total_by_category),
+        finish(bars(values, words.category, unit.caption(words.total))),
+        _alt(words.alt_categories, full, words),
+        _first_of(len(shown), figures.categories, words),
+    )
+
+
+def region_chart(figures: Figures, words: Texts) -> Chart:
+    """Means as bars, the highest first, with a line at the mean of all rows."""
+    import altair as alt  # noqa: PLC0415 - slow to import, and an extra
+
+    shown = figures.by_region[:MOST_BARS]
+    unit = scaled([r.mean for r in shown], words)
+    values = [
+        {
+            "name": r.region_de_venta,
+            "value": unit.value(r.mean),
+            "text": words.form.amount(str(unit.value(r.mean))),
+        }
+        for r in shown
+    ]
+    overall = [{"value": unit.value(figures.mean or "0")}]
+    line = alt.Chart(alt.InlineData(values=overall)).mark_rule(
+        stroke=SOFT_INK, strokeDash=[5, 4], strokeWidth=1.5
+    )
+    scale = figures_scale([v["value"] for v in values])
+    chart = bars(values, words.region, unit.caption(words.mean)) + line.encode(
+        x=alt.X("value:Q", axis=None, scale=scale)
+    )
+    full = [(r.region_de_venta, words.form.amount(r.mean)) for r in shown]
+    dashed = "┄ " + words.overall_mean.format(mean=words.form.amount(figures.mean or "0"))
+    more = _first_of(len(shown), figures.regions, words)
+    return Chart(
+        "regions",
+        unit.caption(words.mean_by_region),
+        finish(chart),
+        _alt(words.alt_regions, full, words),
+        f"{dashed}. {more}".strip(),
+    )
+
+
+def month_charts(figures: Figures, words: Texts) -> list[Chart]:
+    """Totals and numbers of sales as lines; a month between without sales is zero."""
+    months = list(_without_gaps(figures.by_month))
+    unit = scaled([m.total for m in months], words)
+    form = words.form
+    totals = [
+        {
+            "month": form.month(m.month),
+            "value": unit.value(m.total),
+            "text": form.amount(m.total),
+        }
+        for m in months
+    ]
+    rows = [
+        {"month": form.month(m.month), "value": m.rows, "text": form.number(m.rows)} for m in months
+    ]
+    return [
+        Chart(
+            name,
+            caption,
+            finish(_trend(values, figure, words), height=_MONTHS_HEIGHT),
+            _alt(
+                words.alt_months,
+                [(v["month"], v["text"]) for v in ordered],
+                words,
+                what=what,
+                first=form.month(months[0].month),
+                last=form.month(months[-1].month),
+            ),
+        )
+        for name, caption, values, figure, what in (
+            ("month-totals", unit.caption(words.monthly_total), totals, words.total, words.total),
+            ("month-sales", words.monthly_sales, rows, words.sales, words.sales),
+        )
+        for ordered in [sorted(values, key=_value, reverse=True)]
+    ]
+
+
+def _value(line: Mapping[str, Any]) -> float:
+    return float(line["value"])
+
+
+def _trend(values: Sequence[Mapping[str, Any]], figure: str, words: Texts) -> Any:
+    import altair as alt  # noqa: PLC0415
+
+    x = alt.X(
+        "month:O",
+        sort=None,
+        axis=alt.Axis(title=None, labelAngle=0, labelOverlap="greedy", labelSeparation=14),
+    )
+    y = alt.Y(
+        "value:Q",
+        scale=alt.Scale(zero=True),
+        axis=alt.Axis(
+            title=None, format=",.2~f", tickCount=5, domain=False, ticks=False, labelPadding=6
+        ),
+    )
+    base = alt.Chart(alt.InlineData(values=list(values))).encode(
+        x=x,
+        y=y,
+        tooltip=[
+            alt.Tooltip("month:N", title=words.month),
+            alt.Tooltip("text:N", title=figure),
+        ],
+    )
+    size = 45 if len(values) <= _MONTHS_WITH_POINTS else 8
+    return (
+        base.mark_area(fill=PALE)
+        + base.mark_line(stroke=ACCENT, strokeWidth=2.2)
+        + base.mark_point(fill=ACCENT, stroke=ACCENT, size=size, opacity=1)
+    )
+
+
+def _without_gaps(months: Sequence[MonthTotal]) -> Iterator[MonthTotal]:
+    there = {m.month: m for m in months}
+    year, month = map(int, months[0].month.split("-"))
+    while (name := f"{year:04}-{month:02}") <= months[-1].month:
+        yield there.get(name) or MonthTotal(month=name, rows=0, total="0.00", mean="0.000000")
+        year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+
+
+def _short(unit: Scaled, amount: str, words: Texts) -> str:
+    return words.form.amount(str(unit.value(amount)))
+
+
+def _alt(template: str, lines: Sequence[tuple[str, str]], words: Texts, **more: str) -> str:
+    """Fill in the first and the last of lines in falling order."""
+    (high, high_value), (low, low_value) = lines[0], lines[-1]
+    if len(lines) == 1:
+        return words.alt_one.format(high=visible(high), high_value=high_value)
+    return template.format(
+        high=visible(high), high_value=high_value, low=visible(low), low_value=low_value, **more
+    )
+
+
+def _first_of(shown: int, count: int, words: Texts) -> str:
+    if shown == count:
+        return ""
+    return words.first_of.format(shown=words.form.number(shown), count=words.form.number(count))
