@@ -1,0 +1,1 @@
+"""Engines that are here for ``celes-beam compare`` alone, each a process of its own."""

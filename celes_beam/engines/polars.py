@@ -1,0 +1,44 @@
+"""Sums of a lake by Polars: one lazy scan, in which amounts add up as whole cents of 128 bits."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from celes_beam.commands.command_line import run_and_show
+from celes_beam.commands.engine_flags import Engine
+
+# Arrow and Polars take half a second to import: only once the flags are right.
+if TYPE_CHECKING:
+    from celes_beam.commands.aggregate_options import AggregateSummary
+
+ENGINE = Engine(
+    name="polars",
+    title="Polars",
+    program="celes_beam.engines.polars",
+    description="Sum the sales of a lake with Polars: total by category and mean by region, exact "
+    "to the cent; and give its first rows in order.",
+    extra="bench",
+    modules=("polars",),
+)
+
+
+def run(argv: Sequence[str] | None = None) -> AggregateSummary:
+    """Run the aggregation that a command line asks for, and say what came of it.
+
+    Raises the errors of ``celes_beam.errors``; see ``main`` for their exit codes.
+    """
+    from celes_beam.commands.engine_job import no_session, run_engine  # noqa: PLC0415
+    from celes_beam.engines.polars_answer import aggregate  # noqa: PLC0415
+
+    return run_engine(ENGINE, argv, no_session, aggregate)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run, print the summary, and return the exit code."""
+    return run_and_show(ENGINE.program, run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
