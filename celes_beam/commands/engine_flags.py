@@ -24,7 +24,7 @@ class Engine:
 
     ``modules`` are the packages that it imports, which ``extra`` of celes-beam brings, and
     ``gcs_modules`` those for an input below gs://; ``title`` is how it is called in messages, and
-    ``epilog`` ends its help.
+    ``epilog`` ends its help. With ``write_sorted`` files are read ``passes_when_sorted`` times.
     """
 
     name: str
@@ -36,12 +36,14 @@ class Engine:
     gcs_modules: tuple[str, ...] = ()
     add_flags: AddFlags = no_flags
     epilog: str = ""
+    passes_when_sorted: int = 1
 
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """Parse a command line (of this process without ``argv``): the flags of
         ``pipelines.aggregate``, and the engine's own.
 
-        Raises ``ConfigError`` for one that is not known.
+        Raises ``ConfigError`` for one that is not known, and ``MissingProgramError`` when the
+        packages that the job needs cannot be imported.
         """
         parser = flag_parser(
             self.program, self.description, add_aggregate_flags, self.add_flags, epilog=self.epilog
@@ -53,10 +55,10 @@ class Engine:
                 f"{unknown[0]} is not a flag of {self.program}"
                 + (f": perhaps {near[0]}" if near else "; see --help")
             )
+        self._need_packages(flags.input)
         return flags
 
-    def need_packages(self, root: str) -> None:
-        """Raise ``MissingProgramError`` unless what is needed to read ``root`` can be imported."""
+    def _need_packages(self, root: str) -> None:
         for module in self.modules + (self.gcs_modules if root.startswith("gs://") else ()):
             try:
                 importlib.import_module(module)

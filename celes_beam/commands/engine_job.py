@@ -1,7 +1,9 @@
 """The job of an engine other than Beam: the flags, input, checks and result that all have alike.
 
 An engine is a module ``<name>_jobs/aggregate.py`` with an ``Engine`` (``engine_flags.py``, quick to
-import) and two functions of its own, which it hands to ``run_engine``:
+import). Its ``run(argv)`` parses with ``Engine.parse``, which also finds out whether its packages
+are there, and only then imports this module and two functions of its own, which it hands to
+``run_engine``:
 
 ``session(job)``
     A context manager that starts what the engine works in (a cluster, a Spark session) and stops
@@ -35,7 +37,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,19 +125,17 @@ def no_session(job: EngineJob) -> Iterator[None]:
 
 def run_engine(
     engine: Engine,
-    argv: Sequence[str] | None,
+    flags: argparse.Namespace,
     session: Callable[[EngineJob], AbstractContextManager[Session]],
     aggregate: Callable[[EngineJob, Session], EngineAnswer],
 ) -> AggregateSummary:
-    """Run the job that a command line asks for, and say what came of it.
+    """Run the job that parsed ``flags`` ask for, and say what came of it.
 
     The seconds of the summary are those of ``aggregate``, sorted parts included.
     """
-    flags = engine.parse(argv)
     options = aggregate_options(flags)
     for folder in filter(None, (flags.input, flags.output)):
         check_json_target(flags.summary_json, folder)
-    engine.need_packages(options.input)
     found = open_input(options.input, options.started, options.headers)
     options.target.check(options.input, overwrite=options.overwrite)
     files = engine_files(found)
@@ -143,7 +143,8 @@ def run_engine(
         job = EngineJob(engine, flags, options, found, files, folder)
         with session(job) as opened:
             started = time.perf_counter()
-            with watch(options.run_id, found.bytes, mode=flags.progress, unit=BYTES):
+            passes = engine.passes_when_sorted if options.write_sorted else 1
+            with watch(options.run_id, found.bytes * passes, mode=flags.progress, unit=BYTES):
                 answer = aggregate(job, opened)
             seconds = time.perf_counter() - started
         _write(job, answer)
