@@ -61,6 +61,13 @@ def add_publish_command(groups: argparse._SubParsersAction[Any]) -> None:
         action="store_true",
         help="make the topic if it is missing; in the local Pub/Sub it always is made",
     )
+    command.add_argument(
+        "--wait_for_subscription",
+        type=_number("--wait_for_subscription", 0.1, 3600.0),
+        metavar="SECONDS",
+        help="begin once the topic has a subscription, and wait for that so long; what is sent "
+        "before is kept for nobody",
+    )
     _add_pace_flags(command.add_argument_group("pace"))
     _add_sales_flags(command.add_argument_group("sales"))
     add_report_flags(command.add_argument_group("the run"))
@@ -149,11 +156,17 @@ def _publish(flags: argparse.Namespace) -> int:
     from celes_beam.stores.cloud.clients import pubsub_is_emulated  # noqa: PLC0415
     from celes_beam.stores.messages.paths import full_path  # noqa: PLC0415
     from celes_beam.stores.messages.publish import publish  # noqa: PLC0415
-    from celes_beam.stores.messages.topic_writer import check_topic  # noqa: PLC0415
+    from celes_beam.stores.messages.topic_writer import (  # noqa: PLC0415
+        check_topic,
+        wait_for_subscription,
+    )
 
     topic = full_path(flags.topic, "topic")
     traffic, pace = _traffic(flags), _pace(flags)
-    if check_topic(topic, may_create=flags.create_topic or pubsub_is_emulated()):
+    is_new = check_topic(topic, may_create=flags.create_topic or pubsub_is_emulated())
+    if flags.wait_for_subscription is not None:
+        wait_for_subscription(topic, flags.wait_for_subscription)
+    elif is_new:
         print(
             f"note: topic {topic} was made; messages reach subscriptions that are there when they "
             "are sent, and it has none yet",

@@ -18,7 +18,10 @@ from celes_beam.config import load_config
 from celes_beam.errors import UsageError
 from celes_beam.sales.messages import MessageRules, Messages, check_messages
 from celes_beam.sales.traffic import Traffic, what_was_published
+from celes_beam.stores.cloud.clients import LOCAL_PROJECT
 from celes_beam.stores.messages.publish import Pace, publish
+from celes_beam.stores.messages.subscription import subscription_for_topic
+from tests.cloud import fresh_name
 from tests.topics import Topic
 
 CONFIG = load_config()
@@ -143,3 +146,14 @@ def test_a_topic_that_goes_away_is_told(topic: Topic) -> None:
     topic.delete()
     with pytest.raises(UsageError, match=f"there is no topic {topic.path}: make it"):
         publish(Traffic(CONFIG), topic.path, Pace(rate=0, rows=10_000))
+
+
+def test_it_waits_for_who_reads(pubsub: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name = fresh_name("t")
+    command = ["publish", "--topic", name, "--rows", "1", "--progress", "off"]
+    assert cli.main([*command, "--wait_for_subscription", "0.5"]) == 2
+    assert "has no subscription yet" in capsys.readouterr().err
+
+    topic = f"projects/{LOCAL_PROJECT}/topics/{name}"
+    subscription_for_topic(topic, f"{name}-sub")
+    assert cli.main([*command, "--wait_for_subscription", "5"]) == 0

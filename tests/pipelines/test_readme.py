@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import ROOT
+from tests.cloud import INSTALL_SDK
+from tests.tools import ROOT, need_tool
 
-BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+# What needs the Google Cloud CLI and Java besides.
+(STREAMING,) = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 # These install, and the last would run this very test.
 MAKE = {"make run\n", "make local\n", "make test\n"}
 
@@ -28,18 +32,35 @@ def elsewhere(tmp_path: Path) -> Path:
 def test_the_tour(elsewhere: Path) -> None:
     tour = [block for block in BLOCKS if block not in MAKE]
     assert len(tour) >= 10
-    # The tests may run in another environment than the one that `make run` made.
-    script = "set -euo pipefail\n" + "".join(tour).replace(
-        'export PATH="$PWD/.venv/bin:$PATH"', f'export PATH="{Path(sys.executable).parent}:$PATH"'
-    )
-    ended = subprocess.run(
-        ["bash", "-c", script], cwd=elsewhere, capture_output=True, text=True, check=False
-    )
+    ended = in_bash("".join(tour), elsewhere)
 
-    assert ended.returncode == 0, ended.stderr + ended.stdout[-2000:]
-    assert "Traceback" not in ended.stderr
     for shown in ("rows read", "Total by category", "Aragón", "No new files", "region_de_venta"):
         assert shown in ended.stdout
+
+
+def in_bash(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    # The tests may run in another environment than the one that `make run` made.
+    ours = f'export PATH="{Path(sys.executable).parent}:$PATH"'
+    theirs = 'export PATH="$PWD/.venv/bin:$PATH"'
+    script = f"set -euo pipefail\n{ours}\n{commands.replace(theirs, ours)}"
+    ended = subprocess.run(
+        ["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr + ended.stdout[-2000:]
+    assert "Traceback" not in ended.stderr
+    return ended
+
+
+def test_messages_as_they_arrive(elsewhere: Path) -> None:
+    need_tool("gcloud", INSTALL_SDK)
+    ended = in_bash(STREAMING, elsewhere)
+
+    sent = re.search(r"^rows +([\d,]+)$", ended.stdout, re.MULTILINE)
+    read = re.search(r"^rows read +([\d,]+)$", ended.stdout, re.MULTILINE)
+    assert sent is not None
+    assert read is not None
+    assert sent[1] == read[1]
+    assert "none" in ended.stdout.rsplit("problems", maxsplit=1)[-1]
 
 
 def test_make_run_does_the_main_job(tmp_path: Path) -> None:
@@ -54,8 +75,7 @@ def test_make_run_does_the_main_job(tmp_path: Path) -> None:
 
 
 def test_the_readme_points_at_what_is_there() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)#]+)\)", text)
+    links = re.findall(r"\]\(([^)#]+)\)", README)
     assert links
     assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
 

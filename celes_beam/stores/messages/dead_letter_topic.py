@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from celes_beam.errors import ConfigError, UsageError
-from celes_beam.stores.cloud.clients import publisher_client, pubsub_is_emulated
-from celes_beam.stores.cloud.failures import cloud_errors
+from celes_beam.stores.cloud.clients import pubsub_is_emulated
 from celes_beam.stores.messages.paths import check_path
 from celes_beam.stores.messages.subscription import (
-    REQUEST_SECONDS,
     SubscriptionFacts,
     subscription_for_topic,
 )
+from celes_beam.stores.messages.topic_writer import has_subscription, no_topic
 
 _LOGGER = logging.getLogger(__name__)
-_NEEDS = "roles/pubsub.publisher and roles/pubsub.viewer"
 
 
 def check_dead_letter_topic(topic: str, read: SubscriptionFacts) -> None:
@@ -35,8 +32,7 @@ def check_dead_letter_topic(topic: str, read: SubscriptionFacts) -> None:
             "would come back for ever; give another"
         )
     try:
-        with cloud_errors("look at", topic, needs=_NEEDS), publisher_client() as client:
-            readers = _first_reader(client, topic)
+        is_read = has_subscription(topic)
     except UsageError as error:
         if isinstance(error.__cause__, exceptions.Forbidden):
             # Whoever may publish need not be allowed to look.
@@ -44,25 +40,13 @@ def check_dead_letter_topic(topic: str, read: SubscriptionFacts) -> None:
         if not isinstance(error.__cause__, exceptions.NotFound):
             raise
         if not pubsub_is_emulated():
-            raise UsageError(
-                f"there is no topic {topic}: make it (gcloud pubsub topics create {topic}), and a "
-                "subscription that keeps what is sent there"
-            ) from error
+            raise no_topic(topic) from error
         subscription_for_topic(topic, f"{topic.rsplit('/', maxsplit=1)[-1]}-sub")
         return
-    if readers is None:
+    if not is_read:
         _LOGGER.warning(
             "%s has no subscription, so what is sent there is kept nowhere: gcloud pubsub "
             "subscriptions create NAME --topic %s",
             topic,
             topic,
         )
-
-
-def _first_reader(client: Any, topic: str) -> str | None:
-    # The local stand-in lists no subscriptions of a topic that is not there, too.
-    client.get_topic(request={"topic": topic}, timeout=REQUEST_SECONDS)
-    return next(
-        iter(client.list_topic_subscriptions(request={"topic": topic}, timeout=REQUEST_SECONDS)),
-        None,
-    )

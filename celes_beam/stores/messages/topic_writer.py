@@ -149,6 +149,35 @@ def check_topic(topic: str, *, may_create: bool = False) -> bool:
     return True
 
 
+def has_subscription(topic: str) -> bool:
+    """Whether anybody keeps what is sent to a topic. Raises as ``check_topic``; makes nothing."""
+    with cloud_errors("look at", topic, needs="roles/pubsub.viewer"), topic_client() as client:
+        # The local stand-in lists no subscriptions of a topic that is not there, too.
+        client.get_topic(request={"topic": topic}, timeout=10.0)
+        found = client.list_topic_subscriptions(request={"topic": topic}, timeout=10.0)
+        return next(iter(found), None) is not None
+
+
+def wait_for_subscription(topic: str, seconds: float) -> None:
+    """Wait until a topic has a subscription. Raises ``UsageError`` when it has none in time."""
+    from google.api_core import exceptions, retry  # noqa: PLC0415
+
+    def look() -> None:
+        if not has_subscription(topic):
+            raise LookupError(topic)
+
+    patience = retry.Retry(
+        predicate=retry.if_exception_type(LookupError), initial=0.2, maximum=1.0, timeout=seconds
+    )
+    try:
+        patience(look)()
+    except exceptions.RetryError as error:
+        raise UsageError(
+            f"{topic} has no subscription yet after {seconds:g} s: start who reads it, or "
+            "leave out --wait_for_subscription"
+        ) from error
+
+
 def no_topic(topic: str) -> UsageError:
     """The error of a topic that is not there."""
     return UsageError(f"there is no topic {topic}: make it (gcloud pubsub topics create {topic})")
