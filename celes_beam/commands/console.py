@@ -44,23 +44,23 @@ def facts_table() -> Table:
     return facts
 
 
-def check_json_target(path: str | None, outside: str | None = None) -> None:
-    """Raise ``ConfigError`` when a summary could not be written to ``path`` once the work is done.
+def check_json_target(
+    path: str | None, outside: str | None = None, *, flag: str = "--summary_json"
+) -> None:
+    """Raise ``ConfigError`` when a file could not be written to ``path`` once the work is done.
 
-    It may not be in the folder ``outside``, if there is one, where every file is data.
+    It may not be in the folder ``outside``, if there is one, where every file is data. ``flag`` is
+    what named it.
     """
     if path is None:
         return
     target = Path(path).resolve()
     if outside is not None and Path(outside).resolve() in (target, *target.parents):
         raise ConfigError(
-            f"--summary_json {path} is inside {outside}, where every file is data: name a file "
-            "elsewhere"
+            f"{flag} {path} is inside {outside}, where every file is data: name a file elsewhere"
         )
     if target.is_dir() or not os.access(target if target.exists() else target.parent, os.W_OK):
-        raise ConfigError(
-            f"--summary_json {path} cannot be written: name a file in a folder that is there"
-        )
+        raise ConfigError(f"{flag} {path} cannot be written: name a file in a folder that is there")
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:

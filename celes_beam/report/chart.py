@@ -7,7 +7,7 @@ page from light to dark, and onto paper, without being drawn again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -30,6 +30,7 @@ _UNITS = (
     (Decimal(10**8), Decimal(10**6), "millions"),
     (Decimal(10**5), Decimal(1000), "thousands"),
 )
+"""From this amount on, figures of a chart are divided by that, and called so in ``Texts``."""
 
 _LABEL_WIDTH: Any = {"expr": "windowSize()[0] < 640 ? 112 : 260"}
 """Longer names end in an ellipsis: on a phone they would leave no room for bars."""
@@ -47,6 +48,15 @@ class Chart:
     spec: Mapping[str, Any]
     alt: str
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One bar or point: its name, its length or height, and its figure as it is written."""
+
+    name: str
+    value: float
+    text: str
 
 
 @dataclass(frozen=True)
@@ -74,30 +84,37 @@ def scaled(amounts: Sequence[str], words: Texts) -> Scaled:
     return Scaled(Decimal(1), "")
 
 
-def bars(values: Sequence[Mapping[str, Any]], label: str, figure: str) -> Any:
-    """Horizontal bars with their figures after them, from ``name``, ``value`` and ``text``.
+def bars(marks: Sequence[Mark], label: str, figure: str) -> Any:
+    """Horizontal bars with their figures after them.
 
     ``label`` and ``figure`` say in a tooltip what a name and a figure are.
     """
     import altair as alt  # noqa: PLC0415 - slow to import, and an extra
 
-    base = alt.Chart(alt.InlineData(values=list(values))).encode(
-        y=names_axis([v["name"] for v in values]),
+    base = alt.Chart(inline(marks)).encode(
+        y=names_axis(marks),
         tooltip=[alt.Tooltip("name:N", title=label), alt.Tooltip("text:N", title=figure)],
     )
-    value = alt.X("value:Q", axis=None, scale=figures_scale([v["value"] for v in values]))
-    return base.mark_bar(fill=ACCENT, cornerRadiusEnd=3).encode(x=value) + base.mark_text(
-        align="left", dx=6, fill=INK, fontSize=_FONT_SIZE
-    ).encode(x=value, text="text:N")
+    return base.mark_bar(fill=ACCENT, cornerRadiusEnd=3).encode(
+        x=figures_axis(marks)
+    ) + figures_after(marks)
 
 
-def names_axis(names: Sequence[str]) -> Any:
+def figures_after(marks: Sequence[Mark]) -> Any:
+    """The figures of bars, each after the end of its bar."""
+    import altair as alt  # noqa: PLC0415
+
+    text = alt.Chart(inline(marks)).mark_text(align="left", dx=6, fill=INK, fontSize=_FONT_SIZE)
+    return text.encode(y=names_axis(marks), x=figures_axis(marks), text="text:N")
+
+
+def names_axis(marks: Sequence[Mark]) -> Any:
     """A vertical axis of names, in the order given."""
     import altair as alt  # noqa: PLC0415
 
     return alt.Y(
         "name:N",
-        sort=list(names),
+        sort=[mark.name for mark in marks],
         axis=alt.Axis(
             title=None, labelLimit=_LABEL_WIDTH, ticks=False, domain=False, labelPadding=8
         ),
@@ -105,11 +122,20 @@ def names_axis(names: Sequence[str]) -> Any:
     )
 
 
-def figures_scale(values: Sequence[float]) -> Any:
-    """A scale from zero with room for the figure after the longest bar."""
+def figures_axis(marks: Sequence[Mark], **more: Any) -> Any:
+    """A bare axis from zero with room for the figure after the longest bar."""
     import altair as alt  # noqa: PLC0415
 
-    return alt.Scale(domain=[0, max(values, default=0) * _ROOM_FOR_FIGURES or 1], nice=False)
+    longest = max((mark.value for mark in marks), default=0)
+    scale = alt.Scale(domain=[0, longest * _ROOM_FOR_FIGURES or 1], nice=False)
+    return alt.X("value:Q", axis=None, scale=scale, **more)
+
+
+def inline(marks: Sequence[Mark]) -> Any:
+    """Data of a chart that stand in its specification."""
+    import altair as alt  # noqa: PLC0415
+
+    return alt.InlineData(values=[asdict(mark) for mark in marks])
 
 
 def finish(chart: Any, *, height: int | None = None) -> dict[str, Any]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
 from celes_beam.report.chart import (
     ACCENT,
-    INK,
     PALE,
     Chart,
+    Mark,
     bars,
-    figures_scale,
+    figures_after,
+    figures_axis,
     finish,
     names_axis,
 )
@@ -43,32 +45,22 @@ def engine_charts(comparison: Comparison, words: Texts) -> list[Chart]:
 def _times(runs: Sequence[EngineRun], words: Texts) -> Chart:
     import altair as alt  # noqa: PLC0415 - slow to import, and an extra
 
+    show = words.form.seconds
     ordered = sorted(runs, key=_whole)
-    names = [run.engine for run in ordered]
+    totals = [Mark(run.engine, _whole(run), show(_whole(run))) for run in ordered]
     parts = [
-        {
-            "name": run.engine,
-            "part": part,
-            "order": order,
-            "value": seconds,
-            "text": words.form.seconds(seconds),
-        }
+        {"part": part, "order": order, **asdict(Mark(run.engine, seconds, show(seconds)))}
         for run in ordered
         for order, (part, seconds) in enumerate(
             ((words.startup, _median(run.startup_seconds)), (words.work, _median(run.seconds)))
         )
     ]
-    totals = [
-        {"name": run.engine, "value": _whole(run), "text": words.form.seconds(_whole(run))}
-        for run in ordered
-    ]
-    scale = figures_scale([t["value"] for t in totals])
     stacked = (
         alt.Chart(alt.InlineData(values=parts))
         .mark_bar()
         .encode(
-            y=names_axis(names),
-            x=alt.X("value:Q", axis=None, scale=scale, stack="zero"),
+            y=names_axis(totals),
+            x=figures_axis(totals, stack="zero"),
             fill=alt.Fill(
                 "part:N",
                 scale=alt.Scale(domain=[words.startup, words.work], range=[PALE, ACCENT]),
@@ -83,16 +75,11 @@ def _times(runs: Sequence[EngineRun], words: Texts) -> Chart:
             ],
         )
     )
-    labels = (
-        alt.Chart(alt.InlineData(values=totals))
-        .mark_text(align="left", dx=6, fill=INK, fontSize=13)
-        .encode(y=names_axis(names), x=alt.X("value:Q", axis=None, scale=scale), text="text:N")
-    )
     return Chart(
         "engine-times",
         words.time_chart.format(rows=words.form.number(runs[0].rows)),
-        finish(stacked + labels),
-        _alt(words.alt_times, [(t["name"], t["text"]) for t in totals], words),
+        finish(stacked + figures_after(totals)),
+        _alt(words.alt_times, totals, words),
     )
 
 
@@ -100,19 +87,15 @@ def _memory(runs: Sequence[EngineRun], words: Texts) -> Chart | None:
     measured = sorted((r for r in runs if r.peak_mb), key=lambda r: _median(r.peak_mb))
     if not measured:
         return None
-    values = [
-        {
-            "name": run.engine,
-            "value": _median(run.peak_mb),
-            "text": words.form.size(_median(run.peak_mb) * 1e6),
-        }
+    marks = [
+        Mark(run.engine, _median(run.peak_mb), words.form.size(_median(run.peak_mb) * 1e6))
         for run in measured
     ]
     return Chart(
         "engine-memory",
         words.memory_chart.format(rows=words.form.number(runs[0].rows)),
-        finish(bars(values, words.engine, words.memory)),
-        _alt(words.alt_memory, [(v["name"], v["text"]) for v in values], words),
+        finish(bars(marks, words.engine, words.memory)),
+        _alt(words.alt_memory, marks, words),
     )
 
 
@@ -235,8 +218,8 @@ def _whole(run: EngineRun) -> float:
     return _median(run.startup_seconds) + _median(run.seconds)
 
 
-def _alt(template: str, lines: Sequence[tuple[str, str]], words: Texts) -> str:
-    (high, high_value), (low, low_value) = lines[0], lines[-1]
-    if len(lines) == 1:
-        return words.alt_one.format(high=high, high_value=high_value)
-    return template.format(high=high, high_value=high_value, low=low, low_value=low_value)
+def _alt(template: str, marks: Sequence[Mark], words: Texts) -> str:
+    high, low = marks[0], marks[-1]
+    if len(marks) == 1:
+        return words.alt_one.format(high=high.name, high_value=high.text)
+    return template.format(high=high.name, high_value=high.text, low=low.name, low_value=low.text)

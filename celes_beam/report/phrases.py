@@ -37,19 +37,21 @@ def lead(sales: Figures, words: Texts) -> list[str]:
 
 def origin(run: CommitFacts, words: Texts) -> str:
     """Where the rows of a commit came from."""
+    text = "—"
     if run.kind == "compact":
-        return words.merged
-    if run.seed is not None:
-        return words.generated.format(seed=run.seed)
-    if run.replayed_from is not None:
-        return words.from_replay.format(source=run.replayed_from)
-    if run.streamed:
-        return words.streamed.format(count=words.form.number(run.inputs))
-    if run.first_input is None:
-        return "—"
-    if run.inputs == 1:
-        return run.first_input
-    return words.more_inputs.format(first=run.first_input, count=words.form.number(run.inputs - 1))
+        text = words.merged
+    elif run.seed is not None:
+        text = words.generated.format(seed=run.seed)
+    elif run.replayed_from is not None:
+        text = words.from_replay.format(source=run.replayed_from)
+    elif run.streamed:
+        text = words.streamed.format(count=words.form.number(run.inputs))
+    elif run.first_input is not None:
+        text = run.first_input
+        if run.inputs > 1:
+            more = words.form.number(run.inputs - 1)
+            text = words.more_inputs.format(first=text, count=more)
+    return text
 
 
 def described(example: RejectedExample, words: Texts) -> str:

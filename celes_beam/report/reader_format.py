@@ -77,17 +77,13 @@ SPANISH_FORMAT = ReaderFormat(
     decimal=",",
     thousands=".",
     percent=f"{_NO_BREAK}%",
-    months=tuple(
-        ["ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sep", "oct", "nov", "dic"]
-    ),
+    months=("ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sep", "oct", "nov", "dic"),
 )
 ENGLISH_FORMAT = ReaderFormat(
     decimal=".",
     thousands=",",
     percent="%",
-    months=tuple(
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-    ),
+    months=("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 )
 
 

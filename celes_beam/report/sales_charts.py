@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from celes_beam.report.chart import (
@@ -11,10 +11,12 @@ from celes_beam.report.chart import (
     PALE,
     SOFT_INK,
     Chart,
+    Mark,
     Scaled,
     bars,
-    figures_scale,
+    figures_axis,
     finish,
+    inline,
     scaled,
 )
 from celes_beam.report.figures import Figures, MonthTotal
@@ -40,19 +42,15 @@ def category_chart(figures: Figures, words: Texts) -> Chart:
     """Totals as bars, the largest first."""
     shown = figures.by_category[:MOST_BARS]
     unit = scaled([c.total for c in shown], words)
-    values = [
-        {
-            "name": c.categoria_de_producto,
-            "value": unit.value(c.total),
-            "text": _short(unit, c.total, words),
-        }
+    marks = [
+        Mark(c.categoria_de_producto, unit.value(c.total), _short(unit, c.total, words))
         for c in shown
     ]
     full = [(c.categoria_de_producto, words.form.amount(c.total)) for c in shown]
     return Chart(
         "categories",
         unit.caption(words.total_by_category),
-        finish(bars(values, words.category, unit.caption(words.total))),
+        finish(bars(marks, words.category, unit.caption(words.total))),
         _alt(words.alt_categories, full, words),
         _first_of(len(shown), figures.categories, words),
     )
@@ -64,22 +62,14 @@ def region_chart(figures: Figures, words: Texts) -> Chart:
 
     shown = figures.by_region[:MOST_BARS]
     unit = scaled([r.mean for r in shown], words)
-    values = [
-        {
-            "name": r.region_de_venta,
-            "value": unit.value(r.mean),
-            "text": words.form.amount(str(unit.value(r.mean))),
-        }
-        for r in shown
+    marks = [
+        Mark(r.region_de_venta, unit.value(r.mean), _short(unit, r.mean, words)) for r in shown
     ]
-    overall = [{"value": unit.value(figures.mean or "0")}]
-    line = alt.Chart(alt.InlineData(values=overall)).mark_rule(
+    overall = Mark(words.mean, unit.value(figures.mean or "0"), "")
+    line = alt.Chart(inline([overall])).mark_rule(
         stroke=SOFT_INK, strokeDash=[5, 4], strokeWidth=1.5
     )
-    scale = figures_scale([v["value"] for v in values])
-    chart = bars(values, words.region, unit.caption(words.mean)) + line.encode(
-        x=alt.X("value:Q", axis=None, scale=scale)
-    )
+    chart = bars(marks, words.region, unit.caption(words.mean)) + line.encode(x=figures_axis(marks))
     full = [(r.region_de_venta, words.form.amount(r.mean)) for r in shown]
     dashed = "┄ " + words.overall_mean.format(mean=words.form.amount(figures.mean or "0"))
     more = _first_of(len(shown), figures.regions, words)
@@ -97,67 +87,46 @@ def month_charts(figures: Figures, words: Texts) -> list[Chart]:
     months = list(_without_gaps(figures.by_month))
     unit = scaled([m.total for m in months], words)
     form = words.form
-    totals = [
-        {
-            "month": form.month(m.month),
-            "value": unit.value(m.total),
-            "text": form.amount(m.total),
-        }
-        for m in months
-    ]
-    rows = [
-        {"month": form.month(m.month), "value": m.rows, "text": form.number(m.rows)} for m in months
-    ]
-    return [
-        Chart(
-            name,
-            caption,
-            finish(_trend(values, figure, words), height=_MONTHS_HEIGHT),
-            _alt(
-                words.alt_months,
-                [(v["month"], v["text"]) for v in ordered],
-                words,
-                what=what,
-                first=form.month(months[0].month),
-                last=form.month(months[-1].month),
-            ),
+    totals = [Mark(form.month(m.month), unit.value(m.total), form.amount(m.total)) for m in months]
+    sales = [Mark(form.month(m.month), m.rows, form.number(m.rows)) for m in months]
+    charts = []
+    for name, caption, marks, what in (
+        ("month-totals", unit.caption(words.monthly_total), totals, words.total),
+        ("month-sales", words.monthly_sales, sales, words.sales),
+    ):
+        falling = sorted(marks, key=lambda mark: mark.value, reverse=True)
+        alt_text = _alt(
+            words.alt_months,
+            [(mark.name, mark.text) for mark in falling],
+            words,
+            what=what,
+            first=marks[0].name,
+            last=marks[-1].name,
         )
-        for name, caption, values, figure, what in (
-            ("month-totals", unit.caption(words.monthly_total), totals, words.total, words.total),
-            ("month-sales", words.monthly_sales, rows, words.sales, words.sales),
-        )
-        for ordered in [sorted(values, key=_value, reverse=True)]
-    ]
+        spec = finish(_trend(marks, what, words), height=_MONTHS_HEIGHT)
+        charts.append(Chart(name, caption, spec, alt_text))
+    return charts
 
 
-def _value(line: Mapping[str, Any]) -> float:
-    return float(line["value"])
-
-
-def _trend(values: Sequence[Mapping[str, Any]], figure: str, words: Texts) -> Any:
+def _trend(marks: Sequence[Mark], figure: str, words: Texts) -> Any:
     import altair as alt  # noqa: PLC0415
 
-    x = alt.X(
-        "month:O",
-        sort=None,
-        axis=alt.Axis(title=None, labelAngle=0, labelOverlap="greedy", labelSeparation=14),
-    )
-    y = alt.Y(
-        "value:Q",
-        scale=alt.Scale(zero=True),
-        axis=alt.Axis(
-            title=None, format=",.2~f", tickCount=5, domain=False, ticks=False, labelPadding=6
+    base = alt.Chart(inline(marks)).encode(
+        x=alt.X(
+            "name:O",
+            sort=None,
+            axis=alt.Axis(title=None, labelAngle=0, labelOverlap="greedy", labelSeparation=14),
         ),
+        y=alt.Y(
+            "value:Q",
+            scale=alt.Scale(zero=True),
+            axis=alt.Axis(
+                title=None, format=",.2~f", tickCount=5, domain=False, ticks=False, labelPadding=6
+            ),
+        ),
+        tooltip=[alt.Tooltip("name:N", title=words.month), alt.Tooltip("text:N", title=figure)],
     )
-    base = alt.Chart(alt.InlineData(values=list(values))).encode(
-        x=x,
-        y=y,
-        tooltip=[
-            alt.Tooltip("month:N", title=words.month),
-            alt.Tooltip("text:N", title=figure),
-        ],
-    )
-    size = 45 if len(values) <= _MONTHS_WITH_POINTS else 8
+    size = 45 if len(marks) <= _MONTHS_WITH_POINTS else 8
     return (
         base.mark_area(fill=PALE)
         + base.mark_line(stroke=ACCENT, strokeWidth=2.2)
