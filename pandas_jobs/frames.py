@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from celes_beam.commands.engine_job import EngineJob
 from celes_beam.contract import AMOUNT, AMOUNT_SCALE
 from celes_beam.stores.cloud.clients import GCS_SCHEME
-from celes_beam.stores.cloud.engine_access import open_for_engine
+from celes_beam.stores.cloud.engine_access import open_for_engine, storage_emulator
 from celes_beam.stores.cloud.read_failures import READ_ERRORS
 from celes_beam.stores.lake.engine_files import EngineFile
 from celes_beam.stores.lake.lake_reader import TEXTS
@@ -42,7 +42,7 @@ def _batches(job: EngineJob, file: EngineFile) -> Iterator[pa.RecordBatch]:
     """What stands in a file, a column only when it is needed."""
     texts = [file.held[name] for name in TEXTS if name in file.held]
     try:
-        with open_for_engine(file.path) as opened:
+        with open_for_engine(file.path, storage_emulator()) as opened:
             parquet = pq.ParquetFile(
                 opened,
                 # Grouping by the codes of a dictionary is several times faster than by texts.
