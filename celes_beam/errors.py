@@ -13,6 +13,8 @@
     ├── StorageError          exit code 1: a disk or a bucket failed
     ├── LocalServerError      exit code 1: a local server did not start, or ended
     ├── LakeConflictError     exit code 1: another run decided first
+    ├── EngineError           exit code 1: no engine of a comparison gave a result
+    ├── DisagreementError     exit code 4: engines gave results that are not equal
     └── IntegrityError        exit code 1: counts, sums or checksums do not agree
 
 A message says what was found, what was expected, and what to do about it.
@@ -79,6 +81,16 @@ class LocalServerError(CelesError):
 
 class LakeConflictError(CelesError):
     """Another run decided first, so this run's files were not made visible."""
+
+
+class EngineError(CelesError):
+    """None of the engines that were to be compared gave a result."""
+
+
+class DisagreementError(CelesError):
+    """Engines gave results about the same rows that are not equal."""
+
+    exit_code: ClassVar[int] = 4
 
 
 class IntegrityError(CelesError):

@@ -29,10 +29,12 @@ def run(argv: Sequence[str] | None = None) -> AggregateSummary:
 
     Raises the errors of ``celes_beam.errors``; see ``main`` for their exit codes.
     """
+    flags = ENGINE.parse(argv)
+
     from celes_beam.commands.engine_job import no_session, run_engine  # noqa: PLC0415
     from celes_beam.engines.polars_answer import aggregate  # noqa: PLC0415
 
-    return run_engine(ENGINE, argv, no_session, aggregate)
+    return run_engine(ENGINE, flags, no_session, aggregate)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
