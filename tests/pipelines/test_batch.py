@@ -537,10 +537,14 @@ def test_a_run_that_is_told_to_stop_tidies_up(
 def test_a_lake_is_never_its_own_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "a.csv", HEADER, GOOD)
     lake = tmp_path / "lake"
-    flags = ["-i", str(tmp_path), "-o", str(lake), "-p", "none", *QUIET]
-    run(flags)
+    flags = ["-o", str(lake), "-p", "none", *QUIET]
+    folder = ["-i", str(tmp_path), *flags]
 
-    assert main([*flags, "--if_exists", "append"]) == 2
+    # Even before it is there: a first run would be the last one that goes well.
+    assert main(folder) == 2
+    assert "is inside it" in capsys.readouterr().err
+    run(["-i", str(tmp_path / "a.csv"), *flags])
+    assert main([*folder, "--if_exists", "append"]) == 2
     assert "lake" in capsys.readouterr().err
     assert len(rows_of(lake)) == 1
 
