@@ -107,7 +107,7 @@ def run(argv: Sequence[str] | None = None) -> StreamSummary | Launched:
     native = is_native(beam_flags)
     _set_streaming(beam_flags, options, native=native)
     pipeline = new_pipeline(beam_flags)
-    options, facts = _look_at_messages(options)
+    options, facts = _look_at_messages(options, native=native)
     spec = delivery_spec(options, native=native)
     _prepare(options)
     build(pipeline, options, spec, facts, native=native)
@@ -168,7 +168,9 @@ def _set_streaming(beam_flags: PipelineOptions, options: StreamOptions, *, nativ
         raise ConfigError("--metrics_port is for a run on this machine: Dataflow shows figures")
 
 
-def _look_at_messages(options: StreamOptions) -> tuple[StreamOptions, SubscriptionFacts]:
+def _look_at_messages(
+    options: StreamOptions, *, native: bool
+) -> tuple[StreamOptions, SubscriptionFacts]:
     """Look at the subscription (made when a topic is read) and the dead-letter topic."""
     from celes_beam.stores.messages.dead_letter_topic import (  # noqa: PLC0415
         check_dead_letter_topic,
@@ -183,7 +185,14 @@ def _look_at_messages(options: StreamOptions) -> tuple[StreamOptions, Subscripti
         facts = subscription_for_topic(options.topic, name)
         _LOGGER.info("reading %s by subscription %s", options.topic, facts.path)
     else:
-        facts = check_subscription(options.subscription or "")
+        facts = check_subscription(options.subscription or "", needs_view=native)
+    if native and facts.dead_letter_topic is not None:
+        raise ConfigError(
+            f"{facts.path} has a dead-letter policy ({facts.dead_letter_topic}), which Dataflow does "
+            "not support: it would send away messages that are being worked on; take it off (gcloud "
+            f"pubsub subscriptions update {facts.path} --clear-dead-letter-policy), and give "
+            "--dead_letter_topic"
+        )
     if options.dead_letter_topic is not None:
         check_dead_letter_topic(options.dead_letter_topic, facts)
     rules = dataclasses.replace(options.rules, source=f"pubsub:{facts.path}")
