@@ -63,11 +63,13 @@ def plan_merges(files: Sequence[DataFile], target_bytes: int) -> list[Merge]:
     merges = []
     for small in by_folder.values():
         group: list[DataFile] = []
+        size = 0
         for file in small:
             group.append(file)
-            if sum(f.bytes for f in group) >= target_bytes:
+            size += file.bytes
+            if size >= target_bytes:
                 merges.append(Merge(tuple(group)))
-                group = []
+                group, size = [], 0
         merges.append(Merge(tuple(group)))
     return [m for m in merges if len(m.sources) > 1]
 
@@ -194,6 +196,7 @@ def _read(storage: Storage, sources: Sequence[DataFile]) -> Iterator[pa.Table]:
     """Row groups to be: tables of about ``ROW_GROUP_ROWS`` rows, all of one schema."""
     schema: pa.Schema | None = None
     waiting: list[pa.RecordBatch] = []
+    rows = 0
     for source in sources:
         with storage.open(source.path) as file:
             # What is damaged must not get a new checksum that says it is right.
@@ -207,9 +210,10 @@ def _read(storage: Storage, sources: Sequence[DataFile]) -> Iterator[pa.Table]:
                 )
             for batch in batches(parquet, source.path):
                 waiting.append(batch)
-                if sum(b.num_rows for b in waiting) >= ROW_GROUP_ROWS:
+                rows += batch.num_rows
+                if rows >= ROW_GROUP_ROWS:
                     yield _row_group(waiting, schema)
-                    waiting = []
+                    waiting, rows = [], 0
     if waiting:
         yield _row_group(waiting, schema)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -48,6 +49,8 @@ from celes_beam.stores.lake.stored import StoredFile
 IF_EXISTS = ("error", "append", "overwrite")
 STALE_SECONDS = 86_400.0
 """Staging without a decision is swept when nothing in it changed for this long."""
+LOOK_AGAIN_SECONDS = 3600.0
+"""One process looks for files that no commit made this rarely: that lists the whole lake."""
 _STRANGERS_NAMED = 3
 
 
@@ -96,6 +99,7 @@ class Lake:
     def __init__(self, storage: Storage, *, patience: Patience | None = None) -> None:
         self.storage = storage
         self._log = CommitLog(storage, patience)
+        self._look_again_at = -math.inf
 
     @classmethod
     def open(cls, root: str) -> Lake:
@@ -110,7 +114,8 @@ class Lake:
         Returns the manifest when ``run_id`` has committed already: there is nothing to do. Raises
         ``LakeConflictError`` when another commit superseded it, ``LakeExistsError`` when the mode
         is "error" and the lake holds rows, or when the folder holds visible files that no commit
-        made, and ``UsageError`` when an append is partitioned differently from the lake.
+        made (looked for once an hour), and ``UsageError`` when an append is partitioned differently
+        from the lake.
         """
         check_run_id(run_id)
         if if_exists not in IF_EXISTS:
@@ -124,7 +129,7 @@ class Lake:
             return decision
         if decision is not None:
             raise conflict(decision)
-        strangers, back = self._look_around(commits.manifests, _STRANGERS_NAMED)
+        strangers, back = self._look_around_rarely(commits.manifests)
         if self.storage.moves_by_copy:
             # A process that was killed after a late copy of its own left them visible.
             each(self.storage.delete, back, at_once=self.storage.at_once)
@@ -274,6 +279,18 @@ class Lake:
     def strangers(self, most: int) -> list[StoredFile]:
         """The first visible files, at most ``most``, that no commit made."""
         return self._look_around(self.decided(), most)[0]
+
+    def _look_around_rarely(
+        self, manifests: Sequence[Manifest]
+    ) -> tuple[list[StoredFile], list[str]]:
+        """As ``_look_around``, and nothing when the last look found none less than an hour ago."""
+        # It lists the whole lake: a watch would do so for every commit, and ever longer.
+        if time.monotonic() < self._look_again_at:
+            return [], []
+        found = self._look_around(manifests, _STRANGERS_NAMED)
+        if not found[0]:
+            self._look_again_at = time.monotonic() + LOOK_AGAIN_SECONDS
+        return found
 
     def _look_around(
         self, manifests: Sequence[Manifest], most: int

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -48,6 +49,15 @@ def file(folder: str, size: int, name: str) -> DataFile:
 
 
 # Plans
+
+
+def test_very_many_tiny_files_are_planned_at_once() -> None:
+    files = [file("region_de_venta=Norte", 100, f"{n}.parquet") for n in range(30_000)]
+    started = time.process_time()
+    (merge,) = plan_merges(files, 2**30)
+    assert len(merge.sources) == len(files)
+    # Their number squared would take minutes.
+    assert time.process_time() - started < 3
 
 
 @settings(deadline=None)

@@ -18,7 +18,7 @@ from celes_beam.errors import (
     UsageError,
 )
 from celes_beam.stores.lake.commit import CommitLog
-from celes_beam.stores.lake.lake import STALE_SECONDS, Lake
+from celes_beam.stores.lake.lake import LOOK_AGAIN_SECONDS, STALE_SECONDS, Lake
 from celes_beam.stores.lake.manifest import InputRecord, Manifest
 from tests.lakes import IMPATIENT, Sale, commit_sales, draft, reject, visible_sales
 
@@ -65,6 +65,24 @@ def test_a_commit_lists_what_was_committed_before_a_few_times_only(
         commit_sales(lake, f"r{number}", SALES, inputs=(record,))
         assert len(looks) == 5
     assert visible_sales(root(lake)) == sorted(PLAIN * 2)
+
+
+def test_a_process_looks_for_strangers_once_an_hour(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lists the whole lake, and a watch commits again and again."""
+    commit_sales(lake, "r", SALES)
+    lake.prepare(run_id="s", if_exists="append")
+    put(lake, "other.parquet")
+    lake.prepare(run_id="s", if_exists="append")
+    stranger = "holds files that no commit of this lake made .other.parquet."
+    with pytest.raises(LakeExistsError, match=stranger):
+        Lake.open(lake.storage.root).prepare(run_id="s", if_exists="append")
+    later = time.monotonic() + LOOK_AGAIN_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    for _ in range(2):
+        with pytest.raises(LakeExistsError, match=stranger):
+            lake.prepare(run_id="s", if_exists="append")
 
 
 def test_a_commit_makes_its_files_visible_and_nothing_else(lake: Lake) -> None:
