@@ -30,6 +30,7 @@ _MOST_OF_A_LABEL = 63
 _KMS_KEY = re.compile(r"projects/[^/]+/locations/([^/]+)/keyRings/[^/]+/cryptoKeys/[^/]+")
 _FIRST_CONTACT_SECONDS = 20.0
 _ADMIN = "roles/storage.admin"
+_MOST_SAID = 500
 
 
 @dataclass(frozen=True)
@@ -254,7 +255,7 @@ def bucket_errors(verb: str, what: str, *, needs: str, kms_key: str | None) -> I
             yield
     except (UsageError, StorageError) as error:
         cause = error.__cause__
-        said = " ".join(str(getattr(cause, "message", "")).split())
+        said = " ".join(str(getattr(cause, "message", "")).split())[:_MOST_SAID]
         if kms_key and isinstance(cause, exceptions.ClientError) and "kms" in said.lower():
             raise UsageError(
                 f"cannot {verb} {what}: Cloud Storage may not use the key {kms_key}: check its "

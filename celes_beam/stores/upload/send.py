@@ -43,6 +43,7 @@ _MOST_PAUSE_SECONDS = 8.0
 _LOGGER = logging.getLogger(__name__)
 _ROUNDS = 3
 _WAVE = 4
+_MOST_SAID = 300
 _PIECE_BYTES = 16 * 2**20
 _CONTENT_TYPE = "application/vnd.apache.parquet"
 _NEEDS = "roles/storage.objectUser"
@@ -175,7 +176,8 @@ class Sender:
             if error is None:
                 _remove(blob)
             if may_try_again:
-                _LOGGER.info("%s is sent again: %s", place, error or "it arrived damaged")
+                why = " ".join(str(error or "it arrived damaged").split())[:_MOST_SAID]
+                _LOGGER.info("%s is sent again: %s", place, why)
                 gone = error is None or (there is None and isinstance(error, DataCorruption))
                 return replace(transfer, generation=0) if gone else transfer
             if error is None or isinstance(error, DataCorruption | ValueError):
