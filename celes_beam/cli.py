@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from celes_beam import __version__
 from celes_beam.commands.command_line import run_command
+from celes_beam.commands.compare import add_compare_command
 from celes_beam.commands.doctor import add_doctor_command
 from celes_beam.commands.flags import FlagParser
 from celes_beam.commands.lake import add_lake_commands
@@ -27,6 +28,7 @@ def _run(argv: Sequence[str]) -> int:
     parser = FlagParser(prog=PROGRAM, description="Look after lakes of sales.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     groups = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add_compare_command(groups)
     add_doctor_command(groups)
     add_lake_commands(groups)
     add_local_commands(groups)

@@ -9,6 +9,7 @@ a commit came in between.
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -51,6 +52,8 @@ class Line:
     now: Now = Now.WAITS
     why: str = ""
     attempts: list[Attempt] = field(default_factory=list)
+    since: float = 0.0
+    """When it began to run, by ``time.monotonic``."""
 
     @property
     def results(self) -> list[Result]:
@@ -96,7 +99,7 @@ def run_rounds(
             for line in lines:
                 if line.now in (Now.SKIPPED, Now.FAILED):
                     continue
-                line.now = Now.RUNS
+                line.now, line.since = Now.RUNS, time.monotonic()
                 attempt = run_engine(line.engine, question, {FIXED_INPUT: str(description)})
                 line.attempts.append(attempt)
                 line.now = Now.FAILED if attempt.result is None else Now.DONE
