@@ -1,0 +1,251 @@
+"""Spark itself: what a session is set to, how it is started and stopped.
+
+All settings of Spark stand here, those for gs:// in ``gcs_settings``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pyspark import SparkConf, SparkContext
+from pyspark.java_gateway import launch_gateway
+from pyspark.sql import SparkSession
+
+from celes_beam.commands.engine_job import EngineJob
+from celes_beam.errors import ConfigError, LocalServerError, MissingProgramError
+from celes_beam.local.processes import last_lines
+from celes_beam.stores.cloud.clients import GCS_SCHEME, LOCAL_PROJECT, STORAGE_EMULATOR
+from spark_jobs.failures import shortened
+
+DEFAULT_MEMORY = "2g"
+CONNECT_SECONDS = 5.0
+WORKER_SECONDS = 60.0
+"""How long a cluster may take to give a worker to the job."""
+
+_MADE_JARS = Path(__file__).resolve().parents[1] / ".tools" / "jars"
+_CONNECTOR = "com.google.cloud.hadoop.fs.gcs.GoogleHadoopFileSystem"
+_CONNECTOR_URL = (
+    "https://repo1.maven.org/maven2/com/google/cloud/bigdataoss/gcs-connector/3.1.9/"
+    "gcs-connector-3.1.9-shaded.jar"
+)
+_MEMORY = re.compile(r"[1-9]\d*[kmgt]b?", re.IGNORECASE)
+_SUBMITTED = "PYSPARK_GATEWAY_PORT"
+"""Set by spark-submit, which has started Java then."""
+
+SQL_SETTINGS: Mapping[str, str] = {
+    "spark.sql.session.timeZone": "UTC",
+    # A region that is called 007 is no number.
+    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+    "spark.sql.caseSensitive": "true",
+    # pandas writes nanoseconds, at which Spark stops otherwise.
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.parquet.compression.codec": "zstd",
+}
+
+
+def gcs_settings() -> Mapping[str, str]:
+    """What Hadoop must know for gs://: Cloud Storage, or its stand-in on this machine."""
+    settings = {
+        "fs.gs.impl": _CONNECTOR,
+        "fs.AbstractFileSystem.gs.impl": "com.google.cloud.hadoop.fs.gcs.GoogleHadoopFS",
+        # Hadoop's defaults have units ("64M"), which the connector takes for no number.
+        "fs.gs.block.size": "67108864",
+        "fs.gs.rewrite.max.chunk.size": "536870912",
+        "fs.gs.outputstream.buffer.size": "8388608",
+        "fs.gs.inputstream.inplace.seek.limit": "8388608",
+        "fs.gs.inputstream.min.range.request.size": "2097152",
+        "parquet.hadoop.vectored.io.enabled": "false",
+    }
+    emulator = os.environ.get(STORAGE_EMULATOR)
+    if emulator:
+        url = emulator if "://" in emulator else f"http://{emulator}"
+        settings |= {
+            "fs.gs.storage.root.url": f"{url.rstrip('/')}/",
+            "fs.gs.storage.service.path": "/storage/v1/",
+            "fs.gs.project.id": LOCAL_PROJECT,
+            "fs.gs.auth.type": "UNAUTHENTICATED",
+            # It knows neither moves nor batches of requests.
+            "fs.gs.operation.move.enable": "false",
+            "fs.gs.max.requests.per.batch": "1",
+            "fs.gs.batch.threads": "0",
+        }
+    else:
+        settings["fs.gs.auth.type"] = "APPLICATION_DEFAULT"
+    return {f"spark.hadoop.{name}": value for name, value in settings.items()}
+
+
+@contextmanager
+def spark_session(job: EngineJob) -> Iterator[SparkSession]:
+    """A session for a job: of the Spark that runs in this process already, or of one started now.
+
+    Raises ``MissingProgramError`` without Java or Google's connector, ``ConfigError`` for a master
+    that does not answer, and ``LocalServerError`` when Spark does not start.
+    """
+    running = SparkSession.getActiveSession()
+    if running is not None:
+        yield _ready(running.newSession(), job)
+        return
+    with tempfile.TemporaryDirectory(prefix="spark-log-") as folder:
+        log = Path(folder) / "spark.log"
+        context = _start(job, log)
+        try:
+            yield _ready(SparkSession(context), job)
+        finally:
+            context.stop()
+
+
+def _ready(spark: SparkSession, job: EngineJob) -> SparkSession:
+    for name, value in SQL_SETTINGS.items():
+        spark.conf.set(name, value)
+    hadoop = spark.sparkContext._jsc.hadoopConfiguration()
+    if needs_gcs(job) and hadoop.getClassByNameOrNull(_CONNECTOR) is None:
+        raise MissingProgramError(
+            "Spark needs Google's connector for gs://: make spark-jars brings it where the source "
+            f"is; else give --jars {_CONNECTOR_URL} (to spark-submit, where that is used)"
+        )
+    return spark
+
+
+def needs_gcs(job: EngineJob) -> bool:
+    """Whether Spark itself reads or writes in a bucket."""
+    return any((root or "").startswith(GCS_SCHEME) for root in (job.flags.input, job.flags.output))
+
+
+def _start(job: EngineJob, log: Path) -> SparkContext:
+    flags, submitted = job.flags, _SUBMITTED in os.environ
+    if submitted and (flags.memory or flags.jars):
+        raise ConfigError(
+            "--memory and --jars are too late here: give spark-submit --driver-memory, "
+            "--executor-memory or --jars, before the program"
+        )
+    if flags.memory and not _MEMORY.fullmatch(flags.memory):
+        raise ConfigError(f"--memory {flags.memory}: expected a size such as 512m or 4g")
+    settings = {} if submitted else launch_settings(flags.master, flags.memory, flags.jars)
+    if flags.master:
+        settings["spark.master"] = flags.master
+    context = start_spark(settings, gcs_settings() if needs_gcs(job) else {}, log)
+    try:
+        _wait_for_worker(context, flags.memory)
+    except BaseException:
+        context.stop()
+        raise
+    return context
+
+
+def launch_settings(master: str | None, memory: str | None, jars: str | None) -> dict[str, str]:
+    """What Spark must be told to start in, or from, this process."""
+    master = master or "local[*]"
+    is_local = master.startswith("local")
+    found = jars or ",".join(map(str, sorted(_MADE_JARS.glob("*.jar"))))
+    settings = {
+        "spark.master": master,
+        f"spark.{'driver' if is_local else 'executor'}.memory": memory or DEFAULT_MEMORY,
+        "spark.log.level": "ERROR",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    if is_local:
+        settings["spark.ui.enabled"] = "false"
+    if is_local or all(_is_loopback(host) for host, _ in _addresses(master)):
+        settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    return settings | ({"spark.jars": found} if found else {})
+
+
+def start_spark(
+    settings: Mapping[str, str], preferred: Mapping[str, str], log: Path
+) -> SparkContext:
+    """Start Spark with some settings, and with others where nothing else was configured.
+
+    What Java has to say goes to ``log``, unless spark-submit has started it.
+    """
+    if settings.get("spark.master"):
+        _check_master(settings["spark.master"])
+    # It outlives a context, for the next one.
+    gateway = SparkContext._gateway or _launch(settings, log)
+    conf = SparkConf(_jvm=gateway.jvm)
+    conf.setAll(list(settings.items()))
+    for name, value in preferred.items():
+        conf.setIfMissing(name, value)
+    _check_master(conf.get("spark.master", ""))
+    try:
+        context = SparkContext(conf=conf, gateway=gateway)
+    except Exception as error:
+        raise LocalServerError(f"Spark did not start: {shortened(str(error))}") from error
+    context.setLogLevel("ERROR")
+    return context
+
+
+def _launch(settings: Mapping[str, str], log: Path) -> Any:
+    if _SUBMITTED in os.environ:
+        return launch_gateway()
+    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
+        raise MissingProgramError(
+            "Spark needs Java 17 or newer: install one, such as openjdk-17-jre-headless"
+        )
+    # Its workers must be this Python, and it must come from this package.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    conf = SparkConf(loadDefaults=False).setAll(list(settings.items()))
+    with log.open("wb") as output:
+        try:
+            return launch_gateway(conf, {"stdout": output, "stderr": output})
+        except Exception as error:
+            raise LocalServerError(
+                f"Spark did not start: {last_lines(log)}; it needs Java 17 or newer"
+            ) from error
+
+
+def _check_master(master: str) -> None:
+    """Raise unless one of the addresses of a standalone cluster answers: Spark takes a minute."""
+    addresses = _addresses(master)
+    for host, port in addresses:
+        try:
+            socket.create_connection((host, port), CONNECT_SECONDS).close()
+        except OSError:
+            continue
+        return
+    if addresses:
+        raise ConfigError(
+            f"--master {master}: nothing answers there; start a master, or leave it out to run "
+            "Spark on this machine"
+        )
+
+
+def _addresses(master: str) -> list[tuple[str, int]]:
+    if not master.startswith("spark://"):
+        return []
+    found = []
+    for address in master.removeprefix("spark://").split(","):
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit():
+            raise ConfigError(f"--master {master}: expected spark://HOST:PORT, such as port 7077")
+        found.append((host.strip("[]"), int(port)))
+    return found
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.")
+
+
+def _wait_for_worker(context: SparkContext, memory: str | None) -> None:
+    """Raise unless a standalone cluster gives the job a worker: Spark would wait for ever."""
+    if not context.master.startswith("spark://"):
+        return
+    deadline = time.monotonic() + WORKER_SECONDS
+    # The driver is among them.
+    while context._jsc.sc().getExecutorMemoryStatus().size() < 2:
+        if time.monotonic() > deadline:
+            raise LocalServerError(
+                f"--master {context.master}: no worker took the job in {WORKER_SECONDS:.0f} s: "
+                f"perhaps none is free, or none has --memory {memory or DEFAULT_MEMORY}"
+            )
+        time.sleep(0.1)
