@@ -81,7 +81,8 @@ def verify(lake: Lake) -> Verification:
         if path not in partition_by
     ]
     added = Counter(f.path for m in snapshot.runs for f in m.files)
-    added.update(f.path for f in (*rejected, *replayed))
+    added.update(f.path for f in rejected)
+    added.update(f.path for f in replayed)
     problems += [f"{path} is in {n} commits" for path, n in added.items() if n > 1]
     problems += _stray_problems(lake)
     return Verification(
