@@ -24,8 +24,8 @@ MOST_BARS = 20
 _FONT = "system-ui, sans-serif"
 _FONT_SIZE = 13
 _STEP = 30
-_ROOM_FOR_FIGURES = 1.38
-"""The axis of a bar chart is this much longer than its longest bar, for the figure after it."""
+_DIGIT_WIDTH = 7.6
+"""Pixels of a character of a figure; those of the widest of common fonts."""
 _UNITS = (
     (Decimal(10**8), Decimal(10**6), "millions"),
     (Decimal(10**5), Decimal(1000), "thousands"),
@@ -85,7 +85,7 @@ def scaled(amounts: Sequence[str], words: Texts) -> Scaled:
 
 
 def bars(marks: Sequence[Mark], label: str, figure: str) -> Any:
-    """Horizontal bars with their figures after them.
+    """Horizontal bars, and their figures in a column at the right.
 
     ``label`` and ``figure`` say in a tooltip what a name and a figure are.
     """
@@ -97,15 +97,15 @@ def bars(marks: Sequence[Mark], label: str, figure: str) -> Any:
     )
     return base.mark_bar(fill=ACCENT, cornerRadiusEnd=3).encode(
         x=figures_axis(marks)
-    ) + figures_after(marks)
+    ) + figures_column(marks)
 
 
-def figures_after(marks: Sequence[Mark]) -> Any:
-    """The figures of bars, each after the end of its bar."""
+def figures_column(marks: Sequence[Mark]) -> Any:
+    """The figures of bars, in a column at the right edge, where no bar reaches."""
     import altair as alt  # noqa: PLC0415
 
-    text = alt.Chart(inline(marks)).mark_text(align="left", dx=6, fill=INK, fontSize=_FONT_SIZE)
-    return text.encode(y=names_axis(marks), x=figures_axis(marks), text="text:N")
+    text = alt.Chart(inline(marks)).mark_text(align="right", fill=INK, fontSize=_FONT_SIZE)
+    return text.encode(y=names_axis(marks), x=alt.value("width"), text="text:N")
 
 
 def names_axis(marks: Sequence[Mark]) -> Any:
@@ -123,11 +123,14 @@ def names_axis(marks: Sequence[Mark]) -> Any:
 
 
 def figures_axis(marks: Sequence[Mark], **more: Any) -> Any:
-    """A bare axis from zero with room for the figure after the longest bar."""
+    """A bare axis from zero that leaves room for the column of figures."""
     import altair as alt  # noqa: PLC0415
 
     longest = max((mark.value for mark in marks), default=0)
-    scale = alt.Scale(domain=[0, longest * _ROOM_FOR_FIGURES or 1], nice=False)
+    room = 12 + round(_DIGIT_WIDTH * max((len(mark.text) for mark in marks), default=0))
+    scale = alt.Scale(
+        domain=[0, longest or 1], nice=False, rangeMin=0, rangeMax=alt.expr(f"width - {room}")
+    )
     return alt.X("value:Q", axis=None, scale=scale, **more)
 
 
@@ -138,16 +141,16 @@ def inline(marks: Sequence[Mark]) -> Any:
     return alt.InlineData(values=[asdict(mark) for mark in marks])
 
 
-def finish(chart: Any, *, height: int | None = None) -> dict[str, Any]:
-    """A specification as wide as the page; ``height`` in pixels, or by the number of bars."""
-    import altair as alt  # noqa: PLC0415
-
-    whole = chart.properties(width="container", height=height or alt.Step(_STEP))
-    spec: dict[str, Any] = whole.to_dict()
+def finish(chart: Any, *, bars: int = 0, height: int = 0) -> dict[str, Any]:
+    """A specification as wide as the page, and as high as its ``bars`` or ``height`` pixels."""
+    # A height by steps, which Vega-Lite has, makes it warn in the reader's console.
+    spec: dict[str, Any] = chart.properties(
+        width="container", height=height or _STEP * bars
+    ).to_dict()
     # Altair's own theme would set a size and a white ground.
     spec["config"] = _CONFIG
     spec["background"] = None
-    spec["autosize"] = {"type": "fit", "contains": "padding"} if height else {"type": "fit-x"}
+    spec["autosize"] = {"type": "fit" if height else "fit-x", "contains": "padding"}
     spec["padding"] = 2
     return spec
 

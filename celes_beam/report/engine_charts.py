@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from statistics import median
@@ -13,8 +14,8 @@ from celes_beam.report.chart import (
     Chart,
     Mark,
     bars,
-    figures_after,
     figures_axis,
+    figures_column,
     finish,
     names_axis,
 )
@@ -25,6 +26,7 @@ _LINES_HEIGHT = 320
 _LEAST = 0.001
 """A logarithmic scale has no zero."""
 _COLOURS = 7
+_MOST_TICKS = 7
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
 _SHORT_ROWS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 
@@ -78,7 +80,7 @@ def _times(runs: Sequence[EngineRun], words: Texts) -> Chart:
     return Chart(
         "engine-times",
         words.time_chart.format(rows=words.form.number(runs[0].rows)),
-        finish(stacked + figures_after(totals)),
+        finish(stacked + figures_column(totals), bars=len(totals)),
         _alt(words.alt_times, totals, words),
     )
 
@@ -94,7 +96,7 @@ def _memory(runs: Sequence[EngineRun], words: Texts) -> Chart | None:
     return Chart(
         "engine-memory",
         words.memory_chart.format(rows=words.form.number(runs[0].rows)),
-        finish(bars(marks, words.engine, words.memory)),
+        finish(bars(marks, words.engine, words.memory), bars=len(marks)),
         _alt(words.alt_memory, marks, words),
     )
 
@@ -152,6 +154,7 @@ def _line_chart(
 ) -> Any:
     import altair as alt  # noqa: PLC0415
 
+    ticks = log_ticks(min(v["value"] for v in values), max(v["value"] for v in values))
     sizes = sorted({v["rows"] for v in values})
     short = ",".join(f"'{size}':'{_short(size, words)}'" for size in sizes)
     colours = [f"var(--engine-{i % _COLOURS + 1})" for i in range(len(engines))]
@@ -170,7 +173,7 @@ def _line_chart(
         ),
         y=alt.Y(
             "value:Q",
-            scale=alt.Scale(type="log", nice=True),
+            scale=alt.Scale(type="log", domain=[ticks[0], ticks[-1]], nice=False),
             axis=alt.Axis(
                 title=axis,
                 titleAngle=0,
@@ -178,8 +181,8 @@ def _line_chart(
                 titleAnchor="end",
                 titleX=0,
                 titleY=-12,
-                format=",.3~g",
-                tickCount=5,
+                format=",.3~r",
+                values=ticks,
                 domain=False,
                 ticks=False,
             ),
@@ -200,6 +203,20 @@ def _line_chart(
             "engine:N", scale=alt.Scale(domain=list(engines), range=shapes), legend=legend
         )
     )
+
+
+def log_ticks(least: float, most: float) -> list[float]:
+    """Round numbers that enclose all values, 1, 2, 5 or powers of ten: as few as can be read."""
+    first, last = math.floor(math.log10(least)), math.ceil(math.log10(most))
+    ticks: list[float] = []
+    for steps in ((1, 2, 5), (1,)):
+        every = [float(f"{step}e{power}") for power in range(first, last + 1) for step in steps]
+        below = [t for t in every if t <= least]
+        above = [t for t in every if t >= most]
+        ticks = [t for t in every if below[-1] <= t <= above[0]]
+        if len(ticks) <= _MOST_TICKS:
+            break
+    return ticks if len(ticks) > 1 else [ticks[0], ticks[0] * 10]
 
 
 def _short(rows: int, words: Texts) -> str:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from importlib.resources import files
 from itertools import groupby
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -25,7 +27,6 @@ from celes_beam.report.phrases import (
     lead,
     method_facts,
     origin,
-    spread,
     verdict_text,
 )
 from celes_beam.report.reader_format import visible
@@ -135,12 +136,13 @@ def _template(words: Texts) -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page.filters |= {
+    filters: dict[str, Callable[..., object]] = {
         "visible": visible,
-        "spread": spread,
+        "median": median,
         "origin": lambda run: origin(run, words),
         "described": lambda example: described(example, words),
     }
+    page.filters |= filters
     return page.get_template("report.html.jinja")
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from statistics import median
-
 from celes_beam.report.comparison import Machine
 from celes_beam.report.content import Content, Verdict
 from celes_beam.report.figures import Figures
@@ -64,15 +61,6 @@ def described(example: RejectedExample, words: Texts) -> str:
         return words.example_raw.format(raw=visible(example.raw[:_VALUE_SHOWN]), **where)
     shown = words.nothing if value is None else f"«{value}»"
     return words.example.format(column=example.column, value=shown, **where)
-
-
-def spread(values: Sequence[float], show: Callable[[float], str]) -> str:
-    """The median of the rounds, and their range in brackets when there are several."""
-    if not values:
-        return "—"
-    if len(values) == 1:
-        return show(values[0])
-    return f"{show(median(values))} ({show(min(values))}–{show(max(values))})"
 
 
 def verdict_text(verdict: Verdict, words: Texts) -> str:

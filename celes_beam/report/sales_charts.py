@@ -49,8 +49,8 @@ def category_chart(figures: Figures, words: Texts) -> Chart:
     full = [(c.categoria_de_producto, words.form.amount(c.total)) for c in shown]
     return Chart(
         "categories",
-        unit.caption(words.total_by_category),
-        finish(bars(marks, words.category, unit.caption(words.total))),
+        unit.caption(words.total),
+        finish(bars(marks, words.category, unit.caption(words.total)), bars=len(marks)),
         _alt(words.alt_categories, full, words),
         _first_of(len(shown), figures.categories, words),
     )
@@ -75,8 +75,8 @@ def region_chart(figures: Figures, words: Texts) -> Chart:
     more = _first_of(len(shown), figures.regions, words)
     return Chart(
         "regions",
-        unit.caption(words.mean_by_region),
-        finish(chart),
+        unit.caption(words.mean),
+        finish(chart, bars=len(marks)),
         _alt(words.alt_regions, full, words),
         f"{dashed}. {more}".strip(),
     )

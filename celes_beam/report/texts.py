@@ -40,6 +40,7 @@ class Texts:
     total_by_category: str
     mean_by_region: str
     by_month: str
+    exact_figures: str
     monthly_total: str
     monthly_sales: str
     overall_mean: str
@@ -80,7 +81,6 @@ class Texts:
     commit_list: str
     earlier_commits: str
     commit: str
-    kind: str
     when: str
     origin: str
     live: str
