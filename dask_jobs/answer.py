@@ -40,8 +40,6 @@ _NO_KEYS: Ints = np.empty((0, 3), np.int64)
 _TOP = "top"
 _SAMPLE = "sample"
 _RANGE = "_range"
-_PARTITIONS = "_partitions"
-"""Dask sends a row to the partition whose number stands in a column of this name."""
 _SPLIT_EVERY = 8
 
 
@@ -68,15 +66,18 @@ def _questions(sales: Any, job: EngineJob, empty: pd.DataFrame) -> dict[str, Any
     order, most = job.options.order, job.options.top
     # Amounts are decimals of Arrow, whose sums Dask makes of Python's: exact to 28 digits.
     asked = {
-        column: sales.groupby(column)[AMOUNT].agg(["size", "sum"]) for column in (CATEGORY, REGION)
+        column: sales.groupby(column)[AMOUNT].agg(["size", "sum"], split_out=1)
+        for column in (CATEGORY, REGION)
     }
     if most:
         how = {"order": order, "most": most}
         asked[_TOP] = sales.reduction(
             _first_rows,
+            combine=_first_rows,
             aggregate=_first_rows,
             meta=empty,
             chunk_kwargs=how,
+            combine_kwargs=how,
             aggregate_kwargs=how,
             split_every=_SPLIT_EVERY,
         )
@@ -88,10 +89,10 @@ def _questions(sales: Any, job: EngineJob, empty: pd.DataFrame) -> dict[str, Any
 def _write_sorted(sales: Any, job: EngineJob, bounds: Ints) -> None:
     """Let each worker write ranges of the order; a range is sorted in memory."""
     order = job.options.order
-    ranged = sales.map_partitions(
-        _with_range, order, bounds, meta=_with_range(sales._meta, order, bounds)
-    )
-    ranges = ranged.shuffle(_PARTITIONS, npartitions=len(bounds) + 1)
+    meta = sales._meta.assign(**{_RANGE: np.int64(0)})
+    ranged = sales.map_partitions(_with_range, order, bounds, meta=meta)
+    # ``shuffle`` would go by a hash; of these divisions each holds one range.
+    ranges = ranged.set_index(_RANGE, divisions=list(range(len(bounds) + 2)))
     ranges.map_partitions(
         _write_part, job.sorted_folder, order, meta=pd.DataFrame({"rows": [0]})
     ).compute()
@@ -111,13 +112,12 @@ def _keys_frame(keys: Ints) -> pd.DataFrame:
 
 
 def _with_range(sales: pd.DataFrame, order: Order, bounds: Ints) -> pd.DataFrame:
-    codes = range_codes(order.keys(batch_of(sales)), bounds)
-    return sales.assign(**{_RANGE: codes, _PARTITIONS: codes})
+    return sales.assign(**{_RANGE: range_codes(order.keys(batch_of(sales)), bounds)})
 
 
 def _write_part(sales: pd.DataFrame, folder: str, order: Order) -> pd.DataFrame:
     if len(sales):
-        write_part(folder, int(sales[_RANGE].iloc[0]), in_order(batch_of(sales), order))
+        write_part(folder, int(sales.index[0]), in_order(batch_of(sales), order))
     return pd.DataFrame({"rows": [len(sales)]})
 
 
@@ -129,7 +129,7 @@ def _shares(sums: pd.DataFrame) -> dict[str, Share]:
 def _progress(job: EngineJob, client: Client) -> Iterator[str]:
     """Count what workers say that they have read; yields the topic of what they say."""
     topic = job.options.run_id
-    client.subscribe_topic(topic, lambda event: job.advance(**event[1]))
+    client.subscribe_topic(topic, lambda event: job.advance(**event[1]["read"]))
     try:
         yield topic
     finally:

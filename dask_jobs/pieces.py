@@ -120,4 +120,4 @@ def plan_partitions(found: LakeInput, files: Sequence[EngineFile]) -> list[list[
 
 
 def _tell(topic: str, rows: int, done: int) -> None:
-    get_worker().log_event(topic, {"rows": rows, "done": done})
+    get_worker().log_event(topic, {"read": {"rows": rows, "done": done}})

@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dask
@@ -33,7 +33,7 @@ def session(job: EngineJob) -> Iterator[Client]:
     """
     flags = job.flags
     if flags.scheduler is None:
-        with _local(job) as cluster, Client(cluster, set_as_default=True) as client:
+        with _silence(), _local(job) as cluster, Client(cluster, set_as_default=True) as client:
             yield client
         return
     for name in ("workers", "memory_limit"):
@@ -42,9 +42,20 @@ def session(job: EngineJob) -> Iterator[Client]:
                 f"--{name} is about workers started here, and --scheduler {flags.scheduler} has "
                 "its own: leave one of the two out"
             )
-    with _connected(flags.scheduler) as client:
+    with _silence(), _connected(flags.scheduler) as client:
         _check_workers(client, job)
         yield client
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Let Dask log nothing in this process; it would tell of each step, and of each lost worker."""
+    with ExitStack() as after:
+        for name in ("distributed", "distributed.client"):
+            logger = logging.getLogger(name)
+            after.callback(logger.setLevel, logger.level)
+            logger.setLevel(_SILENT)
+        yield
 
 
 @contextmanager
