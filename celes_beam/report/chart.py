@@ -24,6 +24,8 @@ MOST_BARS = 20
 _FONT = "system-ui, sans-serif"
 _FONT_SIZE = 13
 _STEP = 30
+_END_OF_AXIS = 26
+"""Pixels right of a horizontal axis: its last label is centred on the last point."""
 _DIGIT_WIDTH = 7.6
 """Pixels of a character of a figure; those of the widest of common fonts."""
 _UNITS = (
@@ -151,7 +153,7 @@ def finish(chart: Any, *, bars: int = 0, height: int = 0) -> dict[str, Any]:
     spec["config"] = _CONFIG
     spec["background"] = None
     spec["autosize"] = {"type": "fit" if height else "fit-x", "contains": "padding"}
-    spec["padding"] = 2
+    spec["padding"] = {"left": 2, "top": 2, "bottom": 2, "right": _END_OF_AXIS if height else 2}
     return spec
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from celes_beam.report.chart import (
     ACCENT,
+    INK,
     MOST_BARS,
     PALE,
-    SOFT_INK,
     Chart,
     Mark,
     Scaled,
@@ -25,6 +25,7 @@ from celes_beam.report.texts import Texts
 
 _MONTHS_WITH_POINTS = 36
 _MONTHS_HEIGHT = 220
+_MOST_MONTHS_NAMED = 5
 
 
 def sales_charts(figures: Figures, words: Texts) -> list[Chart]:
@@ -66,9 +67,7 @@ def region_chart(figures: Figures, words: Texts) -> Chart:
         Mark(r.region_de_venta, unit.value(r.mean), _short(unit, r.mean, words)) for r in shown
     ]
     overall = Mark(words.mean, unit.value(figures.mean or "0"), "")
-    line = alt.Chart(inline([overall])).mark_rule(
-        stroke=SOFT_INK, strokeDash=[5, 4], strokeWidth=1.5
-    )
+    line = alt.Chart(inline([overall])).mark_rule(stroke=INK, strokeDash=[5, 4], strokeWidth=1.5)
     chart = bars(marks, words.region, unit.caption(words.mean)) + line.encode(x=figures_axis(marks))
     full = [(r.region_de_venta, words.form.amount(r.mean)) for r in shown]
     dashed = "┄ " + words.overall_mean.format(mean=words.form.amount(figures.mean or "0"))
@@ -115,7 +114,13 @@ def _trend(marks: Sequence[Mark], figure: str, words: Texts) -> Any:
         x=alt.X(
             "name:O",
             sort=None,
-            axis=alt.Axis(title=None, labelAngle=0, labelOverlap="greedy", labelSeparation=14),
+            axis=alt.Axis(
+                title=None,
+                values=[mark.name for mark in marks[:: _months_apart(len(marks))]],
+                labelAngle=0,
+                labelOverlap="greedy",
+                labelSeparation=8,
+            ),
         ),
         y=alt.Y(
             "value:Q",
@@ -132,6 +137,12 @@ def _trend(marks: Sequence[Mark], figure: str, words: Texts) -> Any:
         + base.mark_line(stroke=ACCENT, strokeWidth=2.2)
         + base.mark_point(fill=ACCENT, stroke=ACCENT, size=size, opacity=1)
     )
+
+
+def _months_apart(months: int) -> int:
+    """How many months lie between two that are named below the axis: whole years where possible."""
+    steps = (1, 2, 3, 6, 12, 24, 60, 120)
+    return next((step for step in steps if months <= step * _MOST_MONTHS_NAMED), steps[-1])
 
 
 def _without_gaps(months: Sequence[MonthTotal]) -> Iterator[MonthTotal]:
