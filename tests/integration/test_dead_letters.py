@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import socket
 import time
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pytest
@@ -12,6 +13,7 @@ from google.api_core.exceptions import RetryError
 
 from celes_beam.contract import MAX_RAW_BYTES, REJECTED_SCHEMA
 from celes_beam.errors import StorageError, UsageError
+from celes_beam.sales.message_records import MessageRecords, read_records
 from celes_beam.sales.messages import MessageRules, Messages, check_messages
 from celes_beam.sales.refused_rows import refused_batch
 from celes_beam.stores.messages.dead_letters import DeadLetters, read_dead_letters
@@ -107,6 +109,29 @@ def test_a_long_record_of_several_is_kept_whole(topic: Topic) -> None:
     assert arrived.keys() == {long, hopeless[:MAX_RAW_BYTES]}
     assert "celes_cut" not in arrived[long]
     assert arrived[hopeless[:MAX_RAW_BYTES]]["celes_cut"] == str(MAX_RAW_BYTES)
+
+
+def test_a_message_of_many_long_records_is_decoded_once(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A few kB of gzip hold five hundred of them, and decoding takes half a second each time.
+    decoded: list[list[bytes]] = []
+
+    def counted(messages: list[bytes], compressed: set[int]) -> Iterator[MessageRecords]:
+        decoded.append(messages)
+        yield from read_records(messages, compressed)
+
+    monkeypatch.setattr("celes_beam.stores.messages.dead_letters.read_records", counted)
+    packed = [
+        gzip.compress(
+            b"\n".join(sale(id_cliente=-n, nota=str(m) * MAX_RAW_BYTES) for n in range(6))
+        )
+        for m in (1, 2)
+    ]
+    arrived = send(topic, messages_of(packed, [GZIP, GZIP]))
+    assert decoded == [[packed[0]], [packed[1]]]
+    assert sorted({len(data) > MAX_RAW_BYTES for data in arrived.data}) == [True]
+    assert len(set(arrived.data)) == 12
 
 
 def test_rows_that_bigquery_refused(topic: Topic) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 
 from celes_beam.contract import MAX_RAW_BYTES
-from celes_beam.sales.message_records import read_records
+from celes_beam.sales.message_records import MessageRecords, read_records
 from celes_beam.sales.messages import Messages
 from celes_beam.stores.messages.dead_letter_format import (
     CUT,
@@ -73,6 +73,7 @@ class DeadLetters:
         )
 
     def _letters(self, messages: Messages, checked: CheckedMessages) -> Iterator[Outgoing]:
+        long_records = _LongRecords(messages)
         rows = zip(
             checked.rejected.to_pylist(),
             checked.rejected_messages.tolist(),
@@ -83,7 +84,7 @@ class DeadLetters:
             data, theirs = messages.data[message], messages.attributes[message]
             ours = attributes_of_row(row, messages.ids[message])
             if not is_whole:
-                data, cut = _record(row, data, theirs)
+                data, cut = long_records.record(row, message)
                 ours |= cut
                 # Each row becomes a message of its own, and must not be taken for another's copy.
                 name = theirs.get(self._id_attribute or "")
@@ -99,16 +100,35 @@ class DeadLetters:
         return {**attributes, **({self._id_attribute: name} if self._id_attribute else {})}
 
 
-def _record(
-    row: Mapping[str, Any], message: bytes, attributes: Mapping[str, str]
-) -> tuple[bytes, dict[str, str]]:
-    """The bytes of one of several records of a message, and where they were cut, if they were."""
-    raw: bytes = row["raw"]
-    # A rejected row keeps no more than this, so one of just this size may have been longer.
-    if len(raw) < MAX_RAW_BYTES:
-        return raw, {}
-    for records in read_records([message], {0} if is_compressed(attributes) else set()):
-        for index, record in enumerate(records.readable.tolist()):
-            if records.positions[record] == row["position"]:
-                return records.line(index), {}
-    return raw, {CUT: str(len(raw))}
+class _LongRecords:
+    """Looks up records that a rejected row holds but the beginning of, in a message of several.
+
+    The message asked for last stays decoded: one of a few kB that is gzip may hold hundreds.
+    """
+
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+        self._message = -1
+        self._found: dict[int, tuple[MessageRecords, int]] = {}
+
+    def record(self, row: Mapping[str, Any], message: int) -> tuple[bytes, dict[str, str]]:
+        """The bytes of a row's record, and where they were cut, if they were."""
+        raw: bytes = row["raw"]
+        # A rejected row keeps no more than this, so one of just this size may have been longer.
+        if len(raw) < MAX_RAW_BYTES:
+            return raw, {}
+        if message != self._message:
+            self._decode(message)
+        if row["position"] not in self._found:
+            return raw, {CUT: str(len(raw))}
+        records, index = self._found[row["position"]]
+        return records.line(index), {}
+
+    def _decode(self, message: int) -> None:
+        data, attributes = self._messages.data[message], self._messages.attributes[message]
+        self._message = message
+        self._found = {
+            int(records.positions[record]): (records, index)
+            for records in read_records([data], {0} if is_compressed(attributes) else set())
+            for index, record in enumerate(records.readable.tolist())
+        }
