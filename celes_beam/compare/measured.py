@@ -16,6 +16,7 @@ from typing import IO
 from celes_beam.compare.process_tree import ProcessTree
 
 LOOK_SECONDS = 0.1
+_FIRST_LOOK_SECONDS = 0.005
 _POLITE_SECONDS = 5.0
 _BYTES_PER_MB = 1_000_000
 _KIB = 1024
@@ -113,8 +114,11 @@ class _Waiting:
 
 def _look_on(tree: ProcessTree, waiting: _Waiting, started: float, timeout: float | None) -> bool:
     """Look at a tree until its root ends; whether it does in time."""
-    while not waiting.ended_within(LOOK_SECONDS):
-        if timeout is not None and time.perf_counter() - started > timeout:
+    elapsed = 0.0
+    # Of a short run, too, there is to be a look shortly before its end.
+    while not waiting.ended_within(min(LOOK_SECONDS, elapsed / 10 + _FIRST_LOOK_SECONDS)):
+        elapsed = time.perf_counter() - started
+        if timeout is not None and elapsed > timeout:
             return False
         tree.look()
     return True

@@ -66,10 +66,30 @@ def test_memory_is_that_of_the_whole_tree() -> None:
     assert 300 < run(code).peak_mb < 400
 
 
-def test_a_peak_between_two_looks_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measured, "LOOK_SECONDS", 60)
-    # Larger than this process, below which the kernel does not tell.
-    assert run("held = b'1' * 1_500_000_000; del held").peak_mb > 1500
+def peak_seen_from_afresh(code: str, before: str = "") -> float:
+    """The peak of a process, as another small one measures it; ``before`` is what that does first.
+
+    To this process, which is large after many tests, the kernel tells nothing of small ones.
+    """
+    script = (
+        "import sys, tempfile\n"
+        f"from celes_beam.compare import measured\n{before}\n"
+        "with tempfile.TemporaryFile() as out:\n"
+        f"    print(measured.run_measured([sys.executable, '-c', {code!r}], out, out).peak_mb)\n"
+    )
+    command = [sys.executable, "-c", script]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return float(said.stdout)
+
+
+def test_a_peak_that_no_look_saw_is_known_from_the_kernel() -> None:
+    blind = "measured._look_on = lambda tree, waiting, *_: waiting.ended_within(60)"
+    assert peak_seen_from_afresh("held = b'1' * 200_000_000; del held", blind) > 200
+
+
+def test_a_small_process_does_not_count_as_large_as_the_one_that_started_it() -> None:
+    held = "held = b'1' * 300_000_000"
+    assert 5 < peak_seen_from_afresh("import time; time.sleep(0.3)", held) < 60
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell")
@@ -103,7 +123,7 @@ def test_interrupted_it_ends_the_children_too(
 
     def interrupt() -> None:
         wait_for(tmp_path / "pid")
-        time.sleep(3 * measured.LOOK_SECONDS)
+        time.sleep(2 * measured.LOOK_SECONDS)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
@@ -128,17 +148,3 @@ def test_what_it_leaves_running_is_ended(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_program_that_is_not_there_is_an_error() -> None:
     with tempfile.TemporaryFile() as out, pytest.raises(OSError, match="no-such-program"):
         run_measured(["/no-such-program"], out, out)
-
-
-def test_a_small_process_does_not_count_as_large_as_this_one() -> None:
-    script = (
-        "import sys, tempfile; held = b'1' * 300_000_000\n"
-        "from celes_beam.compare.measured import run_measured\n"
-        "with tempfile.TemporaryFile() as out:\n"
-        "    command = [sys.executable, '-c', 'import time; time.sleep(0.5)']\n"
-        "    print(run_measured(command, out, out).peak_mb)\n"
-    )
-    said = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert float(said.stdout) < 60
