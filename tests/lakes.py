@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from celes_beam.contract import REGION, REJECTED_SCHEMA
+from celes_beam.sales.partition import hive_path
 from celes_beam.stores.lake.commit import Patience, now
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import REJECTED_FILE, STAGED, DataFile, Manifest, RejectedFile
 from celes_beam.stores.lake.measure import checksum, content
 from celes_beam.stores.lake.parquet_writer import parquet_settings
-from tests.sales import sales_batch
+from tests.sales import NOON, sales_batch
 
 IMPATIENT = Patience(seconds=0)
 """Supersedes whoever has claimed and not decided, without waiting."""
@@ -28,20 +30,32 @@ Sale = tuple[str, str, int]
 """Category, region, cents."""
 
 
-def stage_sales(folder: Path, sales: Sequence[Sale]) -> tuple[DataFile, ...]:
-    """Write sales under ``folder``, one file a region, and describe the files."""
+def stage_sales(
+    folder: Path, sales: Sequence[Sale], dates: Sequence[datetime] | None = None
+) -> tuple[DataFile, ...]:
+    """Write sales under ``folder``, one file a region, and describe the files.
+
+    All are of the same noon, unless ``dates`` gives that of each.
+    """
+    dated = list(zip(sales, dates or [NOON] * len(sales), strict=True))
     return tuple(
-        _stage_region(folder, region, [s for s in sales if s[1] == region])
+        _stage_region(folder, region, [(s, date) for s, date in dated if s[1] == region])
         for region in sorted({region for _, region, _ in sales})
     )
 
 
 def draft(
-    lake: Lake, run_id: str, sales: Sequence[Sale], *, kind: str = "append", **fields: Any
+    lake: Lake,
+    run_id: str,
+    sales: Sequence[Sale],
+    *,
+    kind: str = "append",
+    dates: Sequence[datetime] | None = None,
+    **fields: Any,
 ) -> Manifest:
     """Stage sales as a new attempt of a run, ready for ``Lake.commit``."""
     staging = lake.staging(run_id)
-    files = stage_sales(Path(lake.storage.staging_area(staging).folder), sales)
+    files = stage_sales(Path(lake.storage.staging_area(staging).folder), sales, dates)
     counts = {
         "rows_read": len(sales),
         "rows_accepted": len(sales),
@@ -106,9 +120,10 @@ def visible_sales(root: Path) -> list[tuple[str, int]]:
     return sorted(found)
 
 
-def _stage_region(folder: Path, region: str, sales: Sequence[Sale]) -> DataFile:
-    table = pa.Table.from_batches([sales_batch(sales)]).drop_columns([REGION])
-    name = f"{REGION}={region}/part-{uuid.uuid4().hex}.parquet"
+def _stage_region(folder: Path, region: str, dated: Sequence[tuple[Sale, datetime]]) -> DataFile:
+    batch = sales_batch([sale for sale, _ in dated], [date for _, date in dated])
+    table = pa.Table.from_batches([batch]).drop_columns([REGION])
+    name = f"{hive_path({REGION: region})}/part-{uuid.uuid4().hex}.parquet"
     path = folder / (name + STAGED)
     path.parent.mkdir(parents=True, exist_ok=True)
     settings = parquet_settings(table.column_names, days_only=False)
