@@ -32,7 +32,7 @@ def add_spark_flags(parser: argparse.ArgumentParser) -> None:
         "--memory",
         metavar="SIZE",
         help="heap of Spark on this machine, or of each executor of a cluster, such as 512m or 4g "
-        "(default: 2g)",
+        "(default: 2g here, and what a cluster is set to)",
     )
     group.add_argument(
         "--jars",

@@ -150,12 +150,13 @@ def launch_settings(master: str | None, memory: str | None, jars: str | None) ->
     found = jars or ",".join(map(str, sorted(_MADE_JARS.glob("*.jar"))))
     settings = {
         "spark.master": master,
-        f"spark.{'driver' if is_local else 'executor'}.memory": memory or DEFAULT_MEMORY,
         "spark.log.level": "ERROR",
         "spark.ui.showConsoleProgress": "false",
     }
     if is_local:
-        settings["spark.ui.enabled"] = "false"
+        settings |= {"spark.ui.enabled": "false", "spark.driver.memory": memory or DEFAULT_MEMORY}
+    elif memory:
+        settings["spark.executor.memory"] = memory
     if is_local or all(_is_loopback(host) for host, _ in _addresses(master)):
         settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
     return settings | ({"spark.jars": found} if found else {})
@@ -246,6 +247,6 @@ def _wait_for_worker(context: SparkContext, memory: str | None) -> None:
         if time.monotonic() > deadline:
             raise LocalServerError(
                 f"--master {context.master}: no worker took the job in {WORKER_SECONDS:.0f} s: "
-                f"perhaps none is free, or none has --memory {memory or DEFAULT_MEMORY}"
+                f"perhaps none is free, or none has the --memory{f' {memory}' if memory else ''}"
             )
         time.sleep(0.1)
