@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,9 +110,12 @@ class _PullFn(beam.DoFn):
         self._pulling = pulling(self._run_id)
         self._receiver: Receiver | None = None
         self._unacked: dict[int, Held] = {}
+        # Acks are answered while the next batch is written; none is asked for before its own is.
+        self._acking = ThreadPoolExecutor(1, thread_name_prefix="ack")
 
     def teardown(self) -> None:
         """Runs also when a bundle failed: what it had taken will never be acked."""
+        self._acking.shutdown()
         if self._receiver is None:
             return
         for held in self._unacked.values():
@@ -201,7 +205,7 @@ class _PullFn(beam.DoFn):
 
     def _ack(self, receiver: Receiver, held: Held) -> None:
         self._unacked.pop(id(held), None)
-        receiver.ack(held)
+        self._acking.submit(receiver.ack, held)
 
     def _move(self, watermark: Any, receiver: Receiver, held: Held | None) -> None:
         """Let the watermark follow what is published, or the clock when nothing more is there."""

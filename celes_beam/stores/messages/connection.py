@@ -63,23 +63,30 @@ class Connection:
 
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
         """Ack messages of one request (see ``lease.pieces``), trying a few times."""
-        self._send(self._client.acknowledge, ack_ids, _ACK_SECONDS)
+        from google.pubsub_v1.types import AcknowledgeRequest  # noqa: PLC0415
+
+        self._send(AcknowledgeRequest, self._client.acknowledge, ack_ids, _ACK_SECONDS)
 
     def modify(self, ack_ids: Sequence[str], seconds: int) -> None:
         """Let the leases of messages of one request end in so many seconds; 0 gives them back."""
-        self._send(
-            self._client.modify_ack_deadline, ack_ids, _MODIFY_SECONDS, ack_deadline_seconds=seconds
-        )
+        from google.pubsub_v1.types import ModifyAckDeadlineRequest  # noqa: PLC0415
+
+        method, settings = self._client.modify_ack_deadline, {"ack_deadline_seconds": seconds}
+        self._send(ModifyAckDeadlineRequest, method, ack_ids, _MODIFY_SECONDS, **settings)
 
     def close(self) -> None:
         """Close the client."""
         self._client.close()
 
-    def _send(self, call: Any, ids: Sequence[str], seconds: float, **settings: int) -> None:
+    def _send(
+        self, kind: Any, call: Any, ids: Sequence[str], seconds: float, **settings: int
+    ) -> None:
         from google.api_core.retry import Retry, if_transient_error  # noqa: PLC0415
 
+        # As in ``_unpack``: the wrapper looks at every id.
+        plain = kind.pb()(subscription=self.subscription, ack_ids=ids, **settings)
         call(
-            request={"subscription": self.subscription, "ack_ids": list(ids), **settings},
+            request=kind.wrap(plain),
             timeout=seconds,
             retry=Retry(if_transient_error, initial=0.1, maximum=2.0, timeout=seconds),
         )

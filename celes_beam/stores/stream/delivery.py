@@ -207,11 +207,13 @@ class Delivery:
         """The indexes of messages that were not written before, each once."""
         if self._journal is None and not self._spec.is_exactly_once:
             return list(range(len(keys)))
-        first = {key: index for index, key in reversed(list(enumerate(keys)))}
+        firsts = list(range(len(keys)))
+        if len(set(keys)) < len(keys):
+            firsts = sorted({key: index for index, key in reversed(list(enumerate(keys)))}.values())
         if self._seen is None or not len(self._seen):
-            return sorted(first.values())
+            return firsts
         seen = self._seen.seen(keys)
-        return [index for index in sorted(first.values()) if not seen[index]]
+        return [index for index in firsts if not seen[index]] if seen.any() else firsts
 
     def _put_and_apply(
         self,
