@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from celes_beam.commands.command_line import run_and_show
 from celes_beam.commands.flags import add_run_flags, flag_parser, known_flags, parse_flags
@@ -149,6 +149,8 @@ def _set_streaming(beam_flags: PipelineOptions, options: StreamOptions, *, nativ
         StandardOptions,
     )
 
+    from celes_beam.transforms.dataflow import check_job  # noqa: PLC0415
+
     beam_flags.view_as(StandardOptions).streaming = True
     workers = beam_flags.view_as(DirectOptions).direct_num_workers
     if workers != 1:
@@ -166,6 +168,7 @@ def _set_streaming(beam_flags: PipelineOptions, options: StreamOptions, *, nativ
             )
     if options.metrics_port is not None:
         raise ConfigError("--metrics_port is for a run on this machine: Dataflow shows figures")
+    check_job(beam_flags, {"--output": options.output})
 
 
 def _look_at_messages(
@@ -188,10 +191,10 @@ def _look_at_messages(
         facts = check_subscription(options.subscription or "", needs_view=native)
     if native and facts.dead_letter_topic is not None:
         raise ConfigError(
-            f"{facts.path} has a dead-letter policy ({facts.dead_letter_topic}), which Dataflow does "
-            "not support: it would send away messages that are being worked on; take it off (gcloud "
-            f"pubsub subscriptions update {facts.path} --clear-dead-letter-policy), and give "
-            "--dead_letter_topic"
+            f"{facts.path} has a dead-letter policy ({facts.dead_letter_topic}), which Dataflow "
+            "does not support: it would send away messages that are being worked on; take it off "
+            f"(gcloud pubsub subscriptions update {facts.path} --clear-dead-letter-policy), and "
+            "give --dead_letter_topic"
         )
     if options.dead_letter_topic is not None:
         check_dead_letter_topic(options.dead_letter_topic, facts)
@@ -219,9 +222,9 @@ def _prepare(options: StreamOptions) -> None:
 def _launch(pipeline: beam.Pipeline, options: StreamOptions) -> Launched:
     """Start the job on Dataflow, and leave it running."""
     from celes_beam.commands.launched import Launched  # noqa: PLC0415
+    from celes_beam.transforms.dataflow import launch  # noqa: PLC0415
 
-    result: Any = pipeline.run()
-    return Launched(options.run_id, str(result.job_id()), options.subscription or "")
+    return Launched(options.run_id, launch(pipeline), options.subscription or "", is_streaming=True)
 
 
 def _run_here(
