@@ -36,7 +36,6 @@ class Texts:
     category: str
     region: str
     month: str
-    range: str
     total_by_category: str
     mean_by_region: str
     by_month: str
@@ -141,7 +140,6 @@ class Texts:
     comparison_machine: str
     cores: str
     memory_of_machine: str
-    system: str
     versions: str
     comparison_versions: str
     rounds: str
