@@ -74,9 +74,8 @@ def hostile(tmp_path: Path) -> Content:
 def test_tables_hold_the_figures_of_the_json(hostile: Content, language: str) -> None:
     page = Page(render(hostile, language))
     check_tables(page, language)
-    assert page.data["figures"] == msgspec.to_builtins(hostile)
+    assert page.data["figures"] == msgspec.json.decode(msgspec.json.encode(hostile))
     assert page.data["figures"]["sales"]["total"] == "1234572.15"
-    assert "¿" not in page.text
     shown = {"es": "1.234.572,15", "en": "1,234,572.15"}[language]
     assert shown in page.text
 
@@ -131,8 +130,8 @@ def test_the_answer_comes_first_in_the_words_of_its_reader(tmp_path: Path) -> No
     made = content(tmp_path, sales, dates=[MAY, JULY])
     spanish, english = (Page(render(made, language)).text for language in ("es", "en"))
     assert (
-        "La respuesta Ropa es la categoría que más vende: 3,00, el 75,0 % del total. La venta media "
-        "más alta es la de Sur: 3,00. El mes con mayor total es may 2024: 3,00."
+        "La respuesta Ropa es la categoría que más vende: 3,00, el 75,0 % del total. La venta "
+        "media más alta es la de Sur: 3,00. El mes con mayor total es may 2024: 3,00."
     ) in spanish
     assert (
         "The answer Ropa is the category that sells most: 3.00, 75.0% of the total. The highest "
@@ -184,10 +183,8 @@ def test_engines_side_by_side(hostile: Content) -> None:
     page = Page(render(hostile, "en"))
     assert "The results are not equal; the table of differences says where." in page.text
     assert list(page.tables)[-3:] == ["engines-100000", "engines-1000", "differences"]
-    rows = {
-        cells[0][0].split()[0]: [text for text, _ in cells]
-        for cells in page.tables["engines-100000"]
-    }
+    lines = [[text for text, _ in cells] for cells in page.tables["engines-100000"]]
+    rows = {line[0].split()[0]: line for line in lines}
     clean = [text.replace("\u00a0", " ") for text in rows["beam"]]
     assert clean[1:] == [
         "done",
@@ -225,7 +222,7 @@ def test_engines_that_agree_and_the_lake_they_read(tmp_path: Path) -> None:
     assert "otros datos" not in text
     elsewhere = msgspec.structs.replace(made, comparison=comparison(agree=True, result=other))
     text = Page(render(elsewhere, "es")).text
-    assert "ninguno de sus resultados tiene 1 ventas que sumen 3,00" in text
+    assert "ninguno de sus resultados tiene su total, 3,00 (filas: 1)." in text
 
 
 def test_both_languages_say_the_same() -> None:
