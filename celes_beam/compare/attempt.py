@@ -67,12 +67,14 @@ def run_engine(engine: Engine, question: Question, environment: Mapping[str, str
         summary, log = Path(name, "summary.json"), Path(name, "log")
         command = [sys.executable, "-m", engine.program, *_flags(engine, question)]
         command += ["--summary_json", str(summary), "--progress", "off"]
+        # What an engine leaves behind, killed or not, is removed with the folder.
+        own = {**os.environ, **environment, "TMPDIR": name}
         with log.open("wb") as file:
             ended = run_measured(
                 command,
                 file,
                 file,
-                environment={**os.environ, **environment},
+                environment=own,
                 timeout=question.timeout,
             )
         if ended.code != 0:

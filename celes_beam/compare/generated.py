@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -30,7 +31,9 @@ def generated_lake(folder: Path, rows: int) -> str:
         command = [sys.executable, "-m", "pipelines.batch", "--rows", str(rows)]
         with log.open("wb") as file:
             flags = ["--output", str(root), "--progress", "off"]
-            ended = run_measured([*command, *flags], file, file)
+            # What Beam leaves in a temporary folder is removed with this one.
+            environment = {**os.environ, "TMPDIR": name}
+            ended = run_measured([*command, *flags], file, file, environment=environment)
         if ended.code != 0:
             said = last_lines(log, 1)
             raise StorageError(f"a lake of {rows:,} rows could not be generated: {said}")
