@@ -104,7 +104,7 @@ def _first_rows(sales: pd.DataFrame, order: Order, most: int) -> pd.DataFrame:
 
 def _sample(sales: pd.DataFrame, order: Order) -> pd.DataFrame:
     keys = order.keys(batch_of(sales))
-    return _keys_frame(sample_keys(keys, 0, PART_ROWS // _SAMPLED_PER_PART))
+    return _keys_frame(sample_keys(keys, 0, max(1, PART_ROWS // _SAMPLED_PER_PART)))
 
 
 def _keys_frame(keys: Ints) -> pd.DataFrame:

@@ -165,9 +165,15 @@ def ask_all(case: Case, source: str, output: str) -> list[str]:
     return [*flags, *case.flags, "--progress", "off"]
 
 
+def sorted_table(output: Path) -> pa.Table:
+    """The sorted parts of a result, in their order."""
+    parts = sorted((output / "sorted").iterdir())
+    return ds.dataset(parts, format="parquet").to_table().cast(SCHEMA)
+
+
 def sorted_rows(output: Path) -> list[Row]:
     """The rows of the sorted parts of a result, in their order."""
-    return rows_of(ds.dataset(sorted((output / "sorted").iterdir()), format="parquet").to_table())
+    return rows_of(sorted_table(output))
 
 
 def check_answer(run: Run, case: Case, folder: Path, extra: Sequence[str] = ()) -> None:

@@ -7,9 +7,6 @@ from typing import Any, BinaryIO
 
 from celes_beam.stores.cloud.clients import GCS_SCHEME, STORAGE_EMULATOR
 
-# Without it gcsfs asks a bucket by gRPC which kind it is: a stand-in lets it wait for a minute.
-_NO_KIND_CHECK = ("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-
 
 def storage_emulator() -> str | None:
     """The address of the stand-in for Cloud Storage that this process is to use, if there is one.
@@ -26,12 +23,18 @@ def open_for_engine(path: str, emulator: str | None) -> BinaryIO:
     """
     if not path.startswith(GCS_SCHEME):
         return open(path, "rb")  # noqa: PTH123 - the caller closes it
-    os.environ.setdefault(*_NO_KIND_CHECK)
-    import gcsfs  # noqa: PLC0415 - needed for gs:// alone
-
-    options: dict[str, Any] = {}
-    if emulator:
-        address = emulator if "://" in emulator else f"http://{emulator}"
-        options = {"token": "anon", "endpoint_url": address}
-    opened: BinaryIO = gcsfs.GCSFileSystem(**options).open(path, "rb")
+    opened: BinaryIO = _gcsfs(emulator).open(path, "rb")
     return opened
+
+
+def _gcsfs(emulator: str | None) -> Any:
+    # gcsfs is slow to import, and needed for gs:// alone.
+    if not emulator:
+        from gcsfs import GCSFileSystem  # noqa: PLC0415
+
+        return GCSFileSystem()
+    # Its other class asks by gRPC which kind of bucket it is: a stand-in lets it wait a minute.
+    from gcsfs.core import GCSFileSystem as PlainGcsFileSystem  # noqa: PLC0415
+
+    address = emulator if "://" in emulator else f"http://{emulator}"
+    return PlainGcsFileSystem(token="anon", endpoint_url=address)
