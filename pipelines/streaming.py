@@ -178,6 +178,7 @@ def _look_at_messages(
     from celes_beam.stores.messages.dead_letter_topic import (  # noqa: PLC0415
         check_dead_letter_topic,
     )
+    from celes_beam.stores.messages.paths import full_path  # noqa: PLC0415
     from celes_beam.stores.messages.subscription import (  # noqa: PLC0415
         check_subscription,
         subscription_for_topic,
@@ -196,10 +197,13 @@ def _look_at_messages(
             f"(gcloud pubsub subscriptions update {facts.path} --clear-dead-letter-policy), and "
             "give --dead_letter_topic"
         )
-    if options.dead_letter_topic is not None:
-        check_dead_letter_topic(options.dead_letter_topic, facts)
+    letters = options.dead_letter_topic
+    if letters is not None:
+        letters = full_path(letters, "topic", "--dead_letter_topic")
+        check_dead_letter_topic(letters, facts)
     rules = dataclasses.replace(options.rules, source=f"pubsub:{facts.path}")
-    return dataclasses.replace(options, subscription=facts.path, rules=rules), facts
+    options = dataclasses.replace(options, subscription=facts.path, rules=rules)
+    return dataclasses.replace(options, dead_letter_topic=letters), facts
 
 
 def _prepare(options: StreamOptions) -> None:

@@ -117,6 +117,18 @@ def test_rows_arrive_on_each_runner(
     assert sorted(ids) == sorted(expected.accepted["id_cliente"].to_pylist())
 
 
+def test_bare_names_are_those_of_the_local_project(topic: Topic, tmp_path: Path) -> None:
+    letters = Topic.make()
+    send(topic, b"no row")
+    flags = ["--output", str(tmp_path / "lake")]
+    flags += ["--dead_letter_topic", letters.path.rpartition("/")[2]]
+    subscription = topic.subscription.rpartition("/")[2]
+    summary = streaming.run(["--subscription", subscription, "--max_messages", "1", *flags])
+    assert isinstance(summary, StreamSummary)
+    assert (summary.dead_letter_topic, summary.dead_letters) == (letters.path, 1)
+    assert letters.pull(1).data == [b"no row"]
+
+
 def test_a_message_that_comes_again_is_not_written_again(topic: Topic, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     send(topic, SALE_OF_1, SALE_OF_1 | {"id_cliente": 2}, sale="a")
