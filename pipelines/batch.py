@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from celes_beam.commands.batch_options import BatchOptions
+    from celes_beam.commands.launched import Launched
     from celes_beam.commands.summary import RunSummary
     from celes_beam.commands.warehouse_report import DryRun
     from celes_beam.commands.watch_summary import WatchSummary
@@ -44,9 +45,10 @@ DESCRIPTION = (
 )
 
 
-def run(argv: Sequence[str] | None = None) -> RunSummary:
+def run(argv: Sequence[str] | None = None) -> RunSummary | Launched:
     """Run the pipeline that a command line asks for, once, and say what came of it.
 
+    On Dataflow it is started, and left to itself.
     Raises the errors of ``celes_beam.errors``; see ``main`` for their exit codes.
     """
     flags, options, beam_flags = _asked_for(sys.argv[1:] if argv is None else argv)
@@ -84,22 +86,42 @@ def _asked_for(argv: Sequence[str]) -> tuple[argparse.Namespace, BatchOptions, P
     options = batch_options(flags)
     check_json_target(flags.summary_json, options.output)
 
-    from celes_beam.transforms.options import beam_options, new_pipeline  # noqa: PLC0415
+    from celes_beam.transforms.options import beam_options, is_native, new_pipeline  # noqa: PLC0415
 
     beam_flags = beam_options(beam_argv, known_flags(parser))
+    if is_native(beam_flags):
+        _check_job(options, beam_flags)
     # What the runner lacks is said before files are looked for.
     new_pipeline(beam_flags)
     return flags, options, beam_flags
 
 
+def _check_job(options: BatchOptions, beam_flags: PipelineOptions) -> None:
+    from celes_beam.transforms.dataflow import check_job  # noqa: PLC0415
+
+    if options.watch is not None:
+        raise ConfigError(
+            "--watch is for a machine of yours, where it does not end: on Dataflow launch a job "
+            "with --if_exists append whenever there may be new files"
+        )
+    check_job(beam_flags, {"--input": options.inputs, "--output": options.output})
+
+
 def _run(
     flags: argparse.Namespace, options: BatchOptions, beam_flags: PipelineOptions
-) -> RunSummary:
+) -> RunSummary | Launched:
     from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
+    from celes_beam.transforms.options import is_native  # noqa: PLC0415
 
     lake = Lake.open(options.output)
     files = _list(options, lake)
-    summary = run_round(options, lake, files, beam_flags, progress=flags.progress)
+    summary: RunSummary | Launched
+    if is_native(beam_flags):
+        from pipelines.batch_launch import launch_round  # noqa: PLC0415
+
+        summary = launch_round(options, lake, files, beam_flags)
+    else:
+        summary = run_round(options, lake, files, beam_flags, progress=flags.progress)
     if flags.summary_json:
         summary.write_json(flags.summary_json)
     return summary
@@ -143,7 +165,7 @@ def _watch(
     return summary
 
 
-def _do(argv: Sequence[str]) -> RunSummary | DryRun | WatchSummary:
+def _do(argv: Sequence[str]) -> RunSummary | Launched | DryRun | WatchSummary:
     flags, options, beam_flags = _asked_for(argv)
     if options.dry_run:
         return _dry_run(flags, options)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from celes_beam.stores.lake.lake import Lake
     from celes_beam.stores.lake.manifest import Manifest
     from celes_beam.stores.lake.staging import Trouble
+    from celes_beam.stores.warehouse.warehouse import Warehouse
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -39,10 +40,12 @@ def build(
     *,
     threads: int = 0,
     spread: bool = True,
+    only_attempt: bool = False,
 ) -> beam.PCollection[Manifest]:
     """Build the pipeline that stages and commits ``draft``; yields the manifest as decided.
 
-    None when ``options.sets_aside`` and a file made another attempt necessary.
+    None when ``options.sets_aside`` and a file made another attempt necessary, which is an error of
+    the ``only_attempt``.
     ``files`` are what is to be read (none when sales are generated). ``threads`` work on the
     shards of one bundle; 0 is one a core. ``spread`` shares the shards out to several workers.
     """
@@ -69,7 +72,10 @@ def build(
     return (
         shards
         | "Stage" >> StageSales(source, area, options.layout, options.run_id, threads)
-        | "Commit" >> CommitLake(lake.storage.root, draft, options.limit, options.reprocess)
+        | "Commit"
+        >> CommitLake(
+            lake.storage.root, draft, options.limit, options.reprocess, only_attempt=only_attempt
+        )
     )
 
 
@@ -89,6 +95,16 @@ def run_round(
     With ``options.warehouse`` the table is made ready before, and loaded after; it may fail, too,
     once the rows are committed.
     """
+    decided, warehouse = prepare(options, lake)
+    summary = _take_in(options, lake, decided, files, beam_flags, progress=progress)
+    return summary if warehouse is None else dataclasses.replace(summary, loaded=warehouse.load())
+
+
+def prepare(options: BatchOptions, lake: Lake) -> tuple[Manifest | None, Warehouse | None]:
+    """Make lake and table ready for a run; returns its commit if it was decided before.
+
+    Raises what ``Lake.prepare`` and ``Warehouse.prepare`` raise.
+    """
     from celes_beam.stores.warehouse.warehouse import Warehouse  # noqa: PLC0415
 
     decided = lake.prepare(
@@ -97,15 +113,38 @@ def run_round(
         partition_by=options.layout.partition_by,
     )
     if options.warehouse is None:
-        return _take_in(options, lake, decided, files, beam_flags, progress=progress)
+        return decided, None
     warehouse = Warehouse(options.warehouse, lake)
     warehouse.prepare(
         if_exists=options.if_exists,
         partition_by=options.layout.partition_by,
         run_id=options.run_id,
     )
-    summary = _take_in(options, lake, decided, files, beam_flags, progress=progress)
-    return dataclasses.replace(summary, loaded=warehouse.load())
+    return decided, warehouse
+
+
+def draft_of(options: BatchOptions, files: Sequence[InputFile]) -> Manifest:
+    """The manifest of a run as far as it is known before any row is read, without staging."""
+    from celes_beam.stores.lake.ingest import draft_manifest  # noqa: PLC0415
+    from celes_beam.stores.lake.manifest import Generated  # noqa: PLC0415
+
+    config = options.config
+    return draft_manifest(
+        run_id=options.run_id,
+        if_exists=options.if_exists,
+        staging="",
+        partition_by=options.layout.partition_by,
+        rules=options.rules,
+        inputs=files,
+        generated=Generated(seed=config.seed, rows=config.rows) if options.generates else None,
+    )
+
+
+def unread(options: BatchOptions, lake: Lake, files: Sequence[InputFile]) -> Sequence[InputFile]:
+    """The files that the ledger of an append does not know; all of them for other runs."""
+    if options.if_exists != "append" or options.reprocess:
+        return files
+    return lake.unread(files)
 
 
 def _take_in(
@@ -119,24 +158,12 @@ def _take_in(
 ) -> RunSummary:
     """Commit a run that ``Lake.prepare`` has found undecided."""
     from celes_beam.commands.summary import RunSummary  # noqa: PLC0415
-    from celes_beam.stores.lake.ingest import draft_manifest  # noqa: PLC0415
-    from celes_beam.stores.lake.manifest import Generated  # noqa: PLC0415
     from celes_beam.stores.lake.set_aside import without_troubles  # noqa: PLC0415
 
     if decided is not None:
         return RunSummary(decided, options.output, 0.0, "already_committed")
-    if options.if_exists == "append" and not options.reprocess:
-        files = lake.unread(files)
-    config = options.config
-    first = draft = draft_manifest(
-        run_id=options.run_id,
-        if_exists=options.if_exists,
-        staging="",
-        partition_by=options.layout.partition_by,
-        rules=options.rules,
-        inputs=files,
-        generated=Generated(seed=config.seed, rows=config.rows) if options.generates else None,
-    )
+    files = unread(options, lake, files)
+    first = draft = draft_of(options, files)
     if options.inputs and not files:
         return RunSummary(draft, options.output, 0.0, "no_new_files")
     started = time.perf_counter()

@@ -30,6 +30,7 @@ from pipelines.replay_round import (
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from celes_beam.commands.launched import Launched
     from celes_beam.commands.replay_options import ReplayOptions
     from celes_beam.commands.replay_summary import ReplaySummary
     from celes_beam.stores.lake.manifest import Manifest
@@ -44,13 +45,15 @@ DESCRIPTION = (
 )
 
 
-def run(argv: Sequence[str] | None = None) -> ReplaySummary:
+def run(argv: Sequence[str] | None = None) -> ReplaySummary | Launched:
     """Replay what a command line asks for, and say what came of it.
 
+    On Dataflow the job is started, and left to itself.
     Raises the errors of ``celes_beam.errors``; see ``main`` for their exit codes.
     """
     flags, options, beam_flags = _asked_for(sys.argv[1:] if argv is None else argv)
     with closing(_open(options)) as rows:
+        summary: ReplaySummary | Launched
         if options.dry_run:
             summary = _rehearse(options, rows)
         else:
@@ -70,9 +73,13 @@ def _asked_for(argv: Sequence[str]) -> tuple[argparse.Namespace, ReplayOptions, 
     options = replay_options(flags)
     check_json_target(flags.summary_json, options.output)
 
-    from celes_beam.transforms.options import beam_options, new_pipeline  # noqa: PLC0415
+    from celes_beam.transforms.options import beam_options, is_native, new_pipeline  # noqa: PLC0415
 
     beam_flags = beam_options(beam_argv, known_flags(parser))
+    if is_native(beam_flags) and not options.dry_run:
+        from pipelines.replay_launch import check_replay_job  # noqa: PLC0415
+
+        check_replay_job(options, beam_flags)
     # What the runner lacks is said before rows are looked for.
     new_pipeline(beam_flags)
     return flags, options, beam_flags
@@ -126,9 +133,10 @@ def _rehearse(options: ReplayOptions, rows: RejectedRows) -> ReplaySummary:
 
 def _replay(
     options: ReplayOptions, rows: RejectedRows, beam_flags: PipelineOptions, *, progress: str
-) -> ReplaySummary:
+) -> ReplaySummary | Launched:
     from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
     from celes_beam.stores.warehouse.warehouse import Warehouse  # noqa: PLC0415
+    from celes_beam.transforms.options import is_native  # noqa: PLC0415
 
     rows.check()
     lake = Lake.open(options.output)
@@ -140,6 +148,13 @@ def _replay(
     if options.warehouse is not None:
         warehouse = Warehouse(options.warehouse, lake)
         warehouse.prepare(partition_by=partition_by, run_id=options.run_id)
+    if is_native(beam_flags):
+        from pipelines.replay_launch import launch_ending, launch_replay  # noqa: PLC0415
+
+        if decided is None:
+            return launch_replay(options, lake, partition_by, rows, beam_flags)
+        known = _summary_of_decided(options, decided)
+        return launch_ending(options, lake, beam_flags, known)
     if decided is None:
         summary = take_up(options, lake, partition_by, rows, beam_flags, progress=progress)
     else:

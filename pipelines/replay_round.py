@@ -39,6 +39,7 @@ def build(
     how: ReplayRules,
     threads: int = 0,
     spread: bool = True,
+    only_attempt: bool = False,
 ) -> beam.PCollection[Manifest]:
     """Build the pipeline that judges, stages and commits ``draft``; yields it as decided.
 
@@ -62,7 +63,8 @@ def build(
     return (
         gathered
         | "Stage" >> StageSales(source, area, layout, options.run_id, threads)
-        | "Commit" >> CommitLake(lake.storage.root, draft, RejectedLimit())
+        | "Commit"
+        >> CommitLake(lake.storage.root, draft, RejectedLimit(), only_attempt=only_attempt)
     )
 
 
@@ -127,16 +129,15 @@ def take_up(
     from celes_beam.commands.replay_summary import ReplaySummary  # noqa: PLC0415
     from celes_beam.errors import IntegrityError  # noqa: PLC0415
     from celes_beam.stores.lake.commit import conflict  # noqa: PLC0415
-    from celes_beam.stores.lake.rejects import Rejections  # noqa: PLC0415
     from celes_beam.stores.replay.sources import rejected_of  # noqa: PLC0415
 
     started = time.perf_counter()
     chooser, headers = chooser_of(options, lake, lake.runs()), headers_of(options)
     staging = lake.staging(options.run_id)
     try:
-        shards = _gather(lake, staging, rows, chooser, headers)
+        shards = gather(lake, staging, rows, chooser, headers)
         if shards:
-            draft = _draft(
+            draft = draft_of(
                 options,
                 lake,
                 staging,
@@ -157,17 +158,7 @@ def take_up(
     if not shards:
         lake.discard(staging)
         rows.settle()
-        return ReplaySummary(
-            status="nothing_to_replay",
-            source=rows.name,
-            lake=options.output,
-            run_id=options.run_id,
-            before={},
-            accepted=0,
-            after=Rejections(),
-            tally=chooser.tally,
-            seconds=time.perf_counter() - started,
-        )
+        return nothing_to_replay(options, rows, chooser, time.perf_counter() - started)
     decided = lake.find(options.run_id)
     if decided is None:
         raise IntegrityError(
@@ -188,9 +179,30 @@ def take_up(
     )
 
 
-def _gather(
+def nothing_to_replay(
+    options: ReplayOptions, rows: RejectedRows, chooser: Chooser, seconds: float
+) -> ReplaySummary:
+    """The summary of a replay that found no row to take up."""
+    from celes_beam.commands.replay_summary import ReplaySummary  # noqa: PLC0415
+    from celes_beam.stores.lake.rejects import Rejections  # noqa: PLC0415
+
+    return ReplaySummary(
+        status="nothing_to_replay",
+        source=rows.name,
+        lake=options.output,
+        run_id=options.run_id,
+        before={},
+        accepted=0,
+        after=Rejections(),
+        tally=chooser.tally,
+        seconds=seconds,
+    )
+
+
+def gather(
     lake: Lake, staging: str, rows: RejectedRows, chooser: Chooser, headers: Headers
 ) -> list[GatheredShard]:
+    """Write the rows that are chosen to files in a staging folder of the lake."""
     from celes_beam.stores.replay.gathered import GATHERED, Gatherer  # noqa: PLC0415
     from celes_beam.stores.replay.sources import take  # noqa: PLC0415
 
@@ -205,7 +217,7 @@ def _gather(
         raise
 
 
-def _draft(
+def draft_of(
     options: ReplayOptions,
     lake: Lake,
     staging: str,

@@ -13,15 +13,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Launched:
-    """A streaming job on Dataflow: the run, and the id that Dataflow gave it."""
+    """A job on Dataflow: the run, what it reads, and the id that Dataflow gave it.
+
+    The id is None when a Flex Template is launched: the job is written for Dataflow to start.
+    """
 
     run_id: str
-    job_id: str
-    subscription: str
+    job_id: str | None
+    reads: str
+    is_streaming: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return {"run_id": self.run_id, "job_id": self.job_id, "subscription": self.subscription}
+        return {
+            "status": "launched",
+            "run_id": self.run_id,
+            "job_id": self.job_id,
+            "reads": self.reads,
+            "streaming": self.is_streaming,
+        }
 
     def write_json(self, path: str) -> None:
         """Write the JSON. Raises ``StorageError`` naming the path when that fails."""
@@ -29,12 +39,18 @@ class Launched:
 
     def print(self, console: Console) -> None:
         """Print it for people."""
+        from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
+
         facts = facts_table()
-        facts.add_row("job", self.job_id)
-        facts.add_row("run", self.run_id)
-        facts.add_row("reads", self.subscription)
+        facts.add_row("job", self.job_id or "written for Dataflow to start")
+        facts.add_row("run", escape(self.run_id))
+        facts.add_row("reads", escape(self.reads))
         console.print(facts)
-        console.print(
-            f"Next: gcloud dataflow jobs drain {self.job_id} ends it, losing nothing",
-            soft_wrap=True,
+        if self.job_id is None:
+            return
+        after = (
+            f"gcloud dataflow jobs drain {self.job_id} ends it, losing nothing"
+            if self.is_streaming
+            else f"gcloud dataflow jobs show {self.job_id} tells how it goes; its last step commits"
         )
+        console.print(f"Next: {after}", soft_wrap=True)
