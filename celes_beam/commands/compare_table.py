@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from decimal import Decimal
 from functools import partial
 from statistics import median
 from typing import IO
@@ -51,7 +52,8 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         if all(run.state != "differs" for run in runs) and _results(runs) > 1:
             one = next(run.result for run in runs if run.result is not None)
             console.print(
-                f"All {_results(runs)} results are equal: {one.rows:,} rows, {one.total} in all.",
+                f"All {_results(runs)} results are equal: {one.rows:,} rows, "
+                f"{Decimal(one.total):,} in all.",
                 highlight=False,
             )
     if comparison.differences:
