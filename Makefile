@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run local test lint format typecheck layers unit test-slow bench bench-cloud tools prism lock clean
+.PHONY: help run local test lint format typecheck layers unit test-slow bench bench-cloud tools prism lock spark-jars bench-streaming clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,7 +41,16 @@ bench: .venv-bench/.done ## measure against the peers; writes docs/benchmarks.md
 bench-cloud: .venv/.dev ## measure a run into the local Cloud Storage and BigQuery
 	$(BIN)/python -m benchmarks --only cloud $(ARGS)
 
+bench-streaming: .venv/.dev ## measure a stream into the local BigQuery
+	$(BIN)/python -m benchmarks --only streaming $(ARGS)
+
 tools: prism .tools/bin/fake-gcs-server ## build what some tests run against (needs Go)
+
+spark-jars: .tools/jars/gcs-connector-3.1.9-shaded.jar ## fetch what Spark needs for gs:// (needs Maven)
+
+.tools/jars/gcs-connector-3.1.9-shaded.jar:
+	mvn --batch-mode --quiet dependency:copy -DoutputDirectory=$(CURDIR)/.tools/jars \
+	  -Dartifact=com.google.cloud.bigdataoss:gcs-connector:3.1.9:jar:shaded
 
 prism: .tools/bin/prism ## build Beam's Prism runner (needs Go)
 
