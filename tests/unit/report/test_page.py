@@ -20,10 +20,12 @@ from celes_beam.report import page as page_module
 from celes_beam.report.comparison import Comparison
 from celes_beam.report.content import Content, make_content
 from celes_beam.report.english import ENGLISH
+from celes_beam.report.figures import Gathered, make_figures
 from celes_beam.report.page import LANGUAGES, render
 from celes_beam.report.spanish import SPANISH
 from celes_beam.report.write import write_report
 from celes_beam.sales.aggregate import sum_batch
+from celes_beam.sales.months import sum_months
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.lake_input import open_input
 from celes_beam.stores.lake.manifest import InputRecord, RejectedExample
@@ -171,8 +173,10 @@ def test_one_row(tmp_path: Path) -> None:
 
 
 def test_450_regions(tmp_path: Path) -> None:
-    sales = [("Ropa", f"Región {n:03}", 100 + n) for n in range(450)]
-    page = Page(render(content(tmp_path, sales), "es"))
+    batch = sales_batch([("Ropa", f"Región {n:03}", 100 + n) for n in range(450)])
+    figures = make_figures(Gathered(sum_batch(batch), sum_months(batch)))
+    made = msgspec.structs.replace(content(tmp_path, SALES[:1]), sales=figures)
+    page = Page(render(made, "es"))
     check_tables(page, "es")
     assert len(page.tables["by-region"]) == 450
     assert "El gráfico muestra las 20 primeras de 450." in page.text
