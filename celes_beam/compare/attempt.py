@@ -17,7 +17,7 @@ from celes_beam.compare.measured import Ended, run_measured
 from celes_beam.local.processes import end_of_log
 from celes_beam.stores.results.results import Result
 
-_SHOWN_CHARACTERS = 500
+_LOG_LINES = 50
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def run_engine(engine: Engine, question: Question, environment: Mapping[str, str
                 timeout=question.timeout,
             )
         if ended.code != 0:
-            return Attempt(ended, why=_why(ended, log, question))
+            return Attempt(ended, why=_why(ended, engine, log, question))
         try:
             told = msgspec.json.decode(summary.read_bytes(), type=_Told)
         except (OSError, msgspec.DecodeError) as error:
@@ -94,12 +94,16 @@ def _flags(engine: Engine, question: Question) -> list[str]:
     return ["--input", question.root, *question.input_flags, *own]
 
 
-def _why(ended: Ended, log: Path, question: Question) -> str:
+def _why(ended: Ended, engine: Engine, log: Path, question: Question) -> str:
     if ended.code is None:
         return f"it did not end within {question.timeout:g} s (--timeout)"
     if ended.code == -signal.SIGKILL:
         return "it was killed (SIGKILL): the system does that when memory is short"
-    said = " ".join(end_of_log(log, 1))[:_SHOWN_CHARACTERS]
+    lines = end_of_log(log, _LOG_LINES)
+    # A JVM goes on to log after the job has said what went wrong.
+    prefix = f"{engine.program}: "
+    ours = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
+    said = (ours or lines)[-1]
     if ended.code < 0:
         return f"it was ended by {signal.Signals(-ended.code).name}: {said}"
     return f"{said} (exit code {ended.code})"

@@ -92,7 +92,11 @@ class _Waiting:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
-        self._descriptor = os.pidfd_open(process.pid) if sys.platform == "linux" else -1
+        self._descriptor = -1
+        if sys.platform == "linux":
+            # An old kernel has none, and some sandboxes give none.
+            with suppress(OSError):
+                self._descriptor = os.pidfd_open(process.pid)
 
     def __enter__(self) -> _Waiting:
         return self

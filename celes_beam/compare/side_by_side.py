@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
+from statistics import median_low
 
 from celes_beam.compare.attempt import Attempt, Question, run_engine
 from celes_beam.compare.catalog import Engine
@@ -168,7 +169,7 @@ def _run(line: Line, found: LakeInput, size: int, wrong: Sequence[Difference]) -
         seconds=tuple(round(a.work_seconds, 4) for a in measured),
         startup_seconds=tuple(round(a.startup_seconds, 4) for a in measured),
         peak_mb=tuple(round(a.ended.peak_mb, 1) for a in measured),
-        bytes_read=max(read) if told else None,
+        bytes_read=median_low(read) if told else None,
         result=line.results[0] if line.results else None,
     )
 

@@ -145,6 +145,17 @@ def test_what_it_leaves_running_is_ended(tmp_path: Path, monkeypatch: pytest.Mon
     assert is_gone(wait_for(tmp_path / "pid"))
 
 
+def test_it_does_without_descriptors_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int) -> int:
+        raise OSError("not here")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
+    ended = run("import time; time.sleep(0.2); raise SystemExit(7)")
+    assert ended.code == 7
+    assert 0.2 < ended.seconds < 5
+    assert run("import time; time.sleep(60)", timeout=0.3).code is None
+
+
 def test_a_program_that_is_not_there_is_an_error() -> None:
     with tempfile.TemporaryFile() as out, pytest.raises(OSError, match="no-such-program"):
         run_measured(["/no-such-program"], out, out)

@@ -125,6 +125,10 @@ def test_an_engine_that_changes_its_mind_differs_from_itself(stub: Any, tmp_path
             "import sys; print('noise'); sys.exit('a.job: no such luck; try again')",
             "a.job: no such luck; try again (exit code 1)",
         ),
+        (
+            "import sys; sys.exit('stub_bad: that is why\\n2026 INFO shutting down')",
+            "that is why (exit code 1)",
+        ),
         ("raise ValueError('what')", "ValueError: what (exit code 1)"),
         (
             "import os; os.kill(os.getpid(), 9)",
