@@ -38,9 +38,11 @@ class Verdict:
     of_this_data: bool
 
     @property
-    def good(self) -> bool:
-        """Whether there were results to compare, and all are equal."""
-        return self.agree and len(self.engines) > 1
+    def tone(self) -> str:
+        """ "good" when all of several results are equal, "bad" when not, else nothing."""
+        if not self.agree:
+            return "bad"
+        return "good" if len(self.engines) > 1 else ""
 
 
 def make_content(
@@ -65,8 +67,8 @@ def make_content(
 
 def judge(comparison: Comparison, sales: Figures) -> Verdict:
     """Judge a comparison: by its own word, and by whether a result has the sums of this lake."""
-    runs = [run for run in comparison.runs if run.result is not None or run.seconds]
-    results = [run.result for run in comparison.runs if run.result is not None]
+    runs = [run for run in comparison.runs if run.state in ("ok", "differs")]
+    results = [run.result for run in runs if run.result is not None]
     return Verdict(
         engines=tuple(dict.fromkeys(run.engine for run in runs)),
         agree=comparison.agree and not comparison.differences,

@@ -102,7 +102,7 @@ ENGLISH = Texts(
         "compact": "compaction",
     },
     engines="Engines side by side",
-    agree="All {count} results are equal, to the last cent.",
+    agree="The {count} engines that finished give the same result, to the last cent.",
     one_result="Only {engine} gave a result: there is nothing to hold it against.",
     no_result="No engine gave a result.",
     disagree="The results are not equal; the table of differences says where.",

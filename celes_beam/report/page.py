@@ -105,7 +105,7 @@ def _compared(compared: Comparison, content: Content, words: Texts) -> dict[str,
     form = words.form
     return {
         "verdict": {
-            "good": verdict.good,
+            "tone": verdict.tone,
             "text": verdict_text(verdict, words),
             "warning": ""
             if verdict.of_this_data

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from celes_beam.report.comparison import Machine
 from celes_beam.report.content import Content, Verdict
 from celes_beam.report.figures import Figures
@@ -19,8 +21,7 @@ def lead(sales: Figures, words: Texts) -> list[str]:
         return []
     form = words.form
     first, highest = sales.by_category[0], sales.by_region[0]
-    # Of equal months the first in time.
-    month = max(sales.by_month, key=lambda m: (float(m.total), m.month))
+    month = max(sales.by_month, key=lambda m: Decimal(m.total))
     return [
         words.lead_category.format(
             name=first.categoria_de_producto,

@@ -103,7 +103,7 @@ SPANISH = Texts(
         "compact": "compactación",
     },
     engines="Los motores, lado a lado",
-    agree="Los {count} resultados son iguales, hasta el último céntimo.",
+    agree="Los {count} motores que terminaron dan el mismo resultado, hasta el último céntimo.",
     one_result="Solo {engine} dio un resultado: no hay con qué compararlo.",
     no_result="Ningún motor dio un resultado.",
     disagree="Los resultados no son iguales; la tabla de diferencias dice dónde.",

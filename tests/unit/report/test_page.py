@@ -222,11 +222,25 @@ def test_engines_that_agree_and_the_lake_they_read(tmp_path: Path) -> None:
     other = make_result("beam", sum_batch(sales_batch([("Ropa", "Sur", 301)])))
     made = content(tmp_path, sales, comparison(agree=True, result=same))
     text = Page(render(made, "es")).text
-    assert "Los 4 resultados son iguales, hasta el último céntimo." in text
+    assert "Los 4 motores que terminaron dan el mismo resultado, hasta el último céntimo." in text
     assert "otros datos" not in text
     elsewhere = msgspec.structs.replace(made, comparison=comparison(agree=True, result=other))
     text = Page(render(elsewhere, "es")).text
     assert "ninguno de sus resultados tiene su total, 3,00 (filas: 1)." in text
+
+
+def test_one_engine_alone_is_neither_good_nor_bad(hostile: Content) -> None:
+    whole = comparison(agree=True)
+    alone = tuple(run for run in whole.runs if run.engine in ("beam", "polars"))
+    made = msgspec.structs.replace(hostile, comparison=msgspec.structs.replace(whole, runs=alone))
+    page = Page(render(made, "en"))
+    assert "Only beam gave a result: there is nothing to hold it against." in page.text
+    none = tuple(run for run in whole.runs if run.engine == "polars")
+    made = msgspec.structs.replace(hostile, comparison=msgspec.structs.replace(whole, runs=none))
+    page = Page(render(made, "en"))
+    assert "No engine gave a result." in page.text
+    assert "engine-times" not in page.data["charts"]["charts"]
+    assert not [a for _, a in page.tags if {"good", "bad"} & set((a.get("class") or "").split())]
 
 
 def test_both_languages_say_the_same() -> None:
