@@ -22,7 +22,7 @@ _HERE = "127.0.0.1"
 _CONNECT_SECONDS = 15
 # Of a task that failed Dask logs a traceback, and of a shuffle that it began: the error itself, or
 # the result, says enough.
-_SILENT = logging.CRITICAL + 1
+SILENT = logging.CRITICAL + 1
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def _silence() -> Iterator[None]:
         for name in ("distributed", "distributed.client"):
             logger = logging.getLogger(name)
             after.callback(logger.setLevel, logger.level)
-            logger.setLevel(_SILENT)
+            logger.setLevel(SILENT)
         yield
 
 
@@ -77,7 +77,7 @@ def _local(job: EngineJob) -> Iterator[LocalCluster]:
             dashboard_address=f"{_HERE}:0",
             scheduler_kwargs={"dashboard": False},
             local_directory=str(Path(job.folder) / "workers"),
-            silence_logs=_SILENT,
+            silence_logs=SILENT,
         ) as cluster,
     ):
         yield cluster
