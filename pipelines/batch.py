@@ -9,17 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from celes_beam.commands.command_line import run_and_show
-from celes_beam.commands.flags import (
-    add_batch_flags,
-    add_format_flags,
-    add_run_flags,
-    add_sales_flags,
-    add_warehouse_flags,
-    flag_parser,
-    known_flags,
-    parse_flags,
-)
-from celes_beam.commands.watch_options import add_watch_flags
+from celes_beam.commands.flags import known_flags, parse_flags
+from celes_beam.commands.pipeline_parsers import batch_parser
 from celes_beam.errors import ConfigError
 from pipelines.batch_round import build, run_round
 
@@ -39,10 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["build", "main", "run", "run_round", "watch"]
 
 PROGRAM = "pipelines.batch"
-DESCRIPTION = (
-    "Read sales from files, or generate them; check every row; write the accepted ones as a "
-    "partitioned Parquet lake, and the rejected ones beside it with their reasons."
-)
 
 
 def run(argv: Sequence[str] | None = None) -> RunSummary | Launched:
@@ -68,16 +55,7 @@ def watch(argv: Sequence[str] | None = None) -> WatchSummary:
 
 
 def _asked_for(argv: Sequence[str]) -> tuple[argparse.Namespace, BatchOptions, PipelineOptions]:
-    parser = flag_parser(
-        PROGRAM,
-        DESCRIPTION,
-        add_batch_flags,
-        add_watch_flags,
-        add_warehouse_flags,
-        add_sales_flags,
-        add_format_flags,
-        add_run_flags,
-    )
+    parser = batch_parser()
     flags, beam_argv = parse_flags(parser, argv)
 
     from celes_beam.commands.batch_options import batch_options  # noqa: PLC0415

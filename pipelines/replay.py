@@ -15,8 +15,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from celes_beam.commands.command_line import run_and_show
-from celes_beam.commands.flags import add_run_flags, flag_parser, known_flags, parse_flags
-from celes_beam.commands.replay_options import add_replay_flags
+from celes_beam.commands.flags import known_flags, parse_flags
+from celes_beam.commands.pipeline_parsers import replay_parser
 from pipelines.replay_round import (
     build,
     chooser_of,
@@ -39,10 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["build", "main", "run"]
 
 PROGRAM = "pipelines.replay"
-DESCRIPTION = (
-    "Judge rejected rows once more, by today's rules and with a fix of yours; take the accepted "
-    "ones into a lake, and keep the others with one attempt more. No row is replayed twice."
-)
 
 
 def run(argv: Sequence[str] | None = None) -> ReplaySummary | Launched:
@@ -64,7 +60,7 @@ def run(argv: Sequence[str] | None = None) -> ReplaySummary | Launched:
 
 
 def _asked_for(argv: Sequence[str]) -> tuple[argparse.Namespace, ReplayOptions, PipelineOptions]:
-    parser = flag_parser(PROGRAM, DESCRIPTION, add_replay_flags, add_run_flags)
+    parser = replay_parser()
     flags, beam_argv = parse_flags(parser, argv)
 
     from celes_beam.commands.console import check_json_target  # noqa: PLC0415

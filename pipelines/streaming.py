@@ -18,8 +18,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from celes_beam.commands.command_line import run_and_show
-from celes_beam.commands.flags import add_run_flags, flag_parser, known_flags, parse_flags
-from celes_beam.commands.stream_options import add_stream_flags
+from celes_beam.commands.flags import known_flags, parse_flags
+from celes_beam.commands.pipeline_parsers import streaming_parser
 from celes_beam.errors import ConfigError
 
 # Beam takes a second to import, and the rest half of one: only once the flags are right.
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     from celes_beam.stores.stream.delivery import DeliverySpec
 
 PROGRAM = "pipelines.streaming"
-DESCRIPTION = (
-    "Read sales from Pub/Sub, check every row, and write the accepted ones to BigQuery and a lake, "
-    "the rejected ones to a dead-letter topic, with their reasons; losing nothing."
-)
 _LOGGER = logging.getLogger(__name__)
 _STOPPING = "stopping when what was taken is written and acknowledged; once more stops at once"
 
@@ -92,7 +88,7 @@ def run(argv: Sequence[str] | None = None) -> StreamSummary | Launched:
 
     Raises the errors of ``celes_beam.errors``; see ``main`` for their exit codes.
     """
-    parser = flag_parser(PROGRAM, DESCRIPTION, add_stream_flags, add_run_flags)
+    parser = streaming_parser()
     flags, beam_argv = parse_flags(parser, sys.argv[1:] if argv is None else argv)
 
     from celes_beam.commands.console import check_json_target  # noqa: PLC0415

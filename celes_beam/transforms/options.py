@@ -34,9 +34,7 @@ def beam_options(argv: Sequence[str], our_flags: Iterable[str] = ()) -> Pipeline
 
     Raises ``ConfigError`` for a flag that nobody knows: Beam itself would drop it in silence.
     """
-    parser = FlagParser(allow_abbrev=False, add_help=False)
-    for options in PipelineOptions.__subclasses__():
-        options._add_argparse_args(parser)
+    parser = beam_parser()
     _, unknown = parser.parse_known_args(list(argv))
     if unknown:
         known = [*parser._option_string_actions, *our_flags]
@@ -49,6 +47,14 @@ def beam_options(argv: Sequence[str], our_flags: Iterable[str] = ()) -> Pipeline
     # Nothing that workers need stands in __main__, and pickling it breaks on open files there.
     made.view_as(SetupOptions).save_main_session = False
     return made
+
+
+def beam_parser() -> FlagParser:
+    """Make a parser of Beam's own flags."""
+    parser = FlagParser(allow_abbrev=False, add_help=False)
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)
+    return parser
 
 
 def new_pipeline(options: PipelineOptions) -> beam.Pipeline:

@@ -53,7 +53,7 @@ def test_batch_refuses_what_would_break_its_job(flags: list[str], message: str) 
 
 def test_a_replay_of_messages_is_not_for_dataflow() -> None:
     with pytest.raises(ConfigError, match="does not live to see: replay from the lake"):
-        replay.run(["--from", "projects/p/subscriptions/rechazadas", *KNOWN])
+        replay.run(["--from", "projects/celes-dev/subscriptions/rechazadas", *KNOWN])
 
 
 def test_a_replay_of_a_lake_here_is_not_for_dataflow() -> None:
