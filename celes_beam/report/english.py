@@ -136,6 +136,8 @@ ENGLISH = Texts(
     median_note="Median of the rounds ({rounds}); below it the lowest and the highest.",
     not_run="Without a result",
     differences="Differences",
+    more_differences="Other differences, not shown: {count}; the data in this page and "
+    "comparison.json have all.",
     against="Against",
     where="Where",
     column="Column",

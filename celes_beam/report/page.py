@@ -38,6 +38,7 @@ LANGUAGES = {words.language: words for words in (SPANISH, ENGLISH)}
 
 _TEMPLATES = "templates"
 _NEEDED = ("altair", "jinja2", "vl_convert")
+_MOST_DIFFERENCES = 200
 _VEGA_SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
 
@@ -116,6 +117,7 @@ def _compared(compared: Comparison, content: Content, words: Texts) -> dict[str,
         "engine_runs": [
             (size, list(runs)) for size, runs in groupby(by_size, key=lambda run: run.rows)
         ],
+        "most_differences": _MOST_DIFFERENCES,
         "many_sizes": len(compared.sizes) > 1,
         "not_run": [run for run in compared.runs if _said(run)],
         "megabytes": lambda mb: form.size(mb * 1e6),

@@ -137,6 +137,8 @@ SPANISH = Texts(
     median_note="Mediana de las rondas ({rounds}); debajo, la menor y la mayor.",
     not_run="Sin resultado",
     differences="Diferencias",
+    more_differences="Otras diferencias, que no se muestran: {count}; los datos de esta página y "
+    "comparison.json las tienen todas.",
     against="Frente a",
     where="Dónde",
     column="Columna",

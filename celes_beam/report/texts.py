@@ -120,6 +120,7 @@ class Texts:
     median_note: str
     not_run: str
     differences: str
+    more_differences: str
     against: str
     where: str
     column: str

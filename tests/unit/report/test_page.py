@@ -229,6 +229,17 @@ def test_engines_that_agree_and_the_lake_they_read(tmp_path: Path) -> None:
     assert "ninguno de sus resultados tiene su total, 3,00 (filas: 1)." in text
 
 
+def test_differences_past_the_most_are_counted(hostile: Content) -> None:
+    whole = comparison()
+    made = msgspec.structs.replace(
+        hostile, comparison=msgspec.structs.replace(whole, differences=whole.differences * 1500)
+    )
+    page = Page(render(made, "es"))
+    assert len(page.tables["differences"]) == 200
+    assert "Otras diferencias, que no se muestran: 1.300" in page.text
+    assert len(page.data["figures"]["comparison"]["differences"]) == 1500
+
+
 def test_one_engine_alone_is_neither_good_nor_bad(hostile: Content) -> None:
     whole = comparison(agree=True)
     alone = tuple(run for run in whole.runs if run.engine in ("beam", "polars"))
