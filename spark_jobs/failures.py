@@ -19,9 +19,7 @@ _NO_MEMORY = re.compile(
     r"OutOfMemoryError|Unable to acquire \d+ bytes of memory|exceeding memory limits"
     r"|exit code:? (?:52|137)|exited with code (?:52|137)"
 )
-_FILE = re.compile(
-    r"(?:while reading file|File does not exist:|File) ((?:file:/|gs://)[^\s]+\.parquet)"
-)
+_FILE = re.compile(r"(?:file:/|gs://).*?\.parquet")
 _STARTS = re.compile(r"^(?:: )?(?:[\w$]+\.)+([\w$]+(?:Exception|Error)): ?(.*)")
 _MOST_SAID = 300
 
@@ -48,7 +46,7 @@ def _explained(job: EngineJob, error: Exception) -> CelesError:
         return out_of_memory(job)
     named = _FILE.search(text)
     if named is not None:
-        _read_again(job, unquote(named[1]))
+        _read_again(job, named[0])
     return StorageError(f"Spark failed: {shortened(text)}")
 
 
@@ -70,7 +68,7 @@ def shortened(text: str) -> str:
 def _read_again(job: EngineJob, uri: str) -> None:
     """Read a file that Spark could not, so that it is said as all engines say it."""
     for file in job.files:
-        if uri.endswith(file.file.name):
+        if uri.endswith(file.file.name) or unquote(uri).endswith(file.file.name):
             for piece in job.found.reader.plan(file.file):
                 for _ in job.found.reader.read(piece, job.columns):
                     pass

@@ -38,7 +38,14 @@ _CONNECTOR_URL = (
     "https://repo1.maven.org/maven2/com/google/cloud/bigdataoss/gcs-connector/3.1.9/"
     "gcs-connector-3.1.9-shaded.jar"
 )
-_MEMORY = re.compile(r"[1-9]\d*[kmgt]b?", re.IGNORECASE)
+_MEMORY = re.compile(r"(\d+)([mg])b?", re.IGNORECASE)
+_LEAST_MEGABYTES = 512
+_MASTERS = re.compile(r"local(\[.+\])?|spark://.+|yarn|k8s://.+")
+_REMEDIES = {
+    "UnsupportedClassVersionError": "; it needs Java 17 or newer",
+    "Unrecognized option": "; it needs Java 17 or newer",
+    "object heap": "; give less --memory",
+}
 _SUBMITTED = "PYSPARK_GATEWAY_PORT"
 """Set by spark-submit, which has started Java then."""
 
@@ -129,8 +136,7 @@ def _start(job: EngineJob, log: Path) -> SparkContext:
             "--memory and --jars are too late here: give spark-submit --driver-memory, "
             "--executor-memory or --jars, before the program"
         )
-    if flags.memory and not _MEMORY.fullmatch(flags.memory):
-        raise ConfigError(f"--memory {flags.memory}: expected a size such as 512m or 4g")
+    _check_flags(flags.master, flags.memory)
     settings = {} if submitted else launch_settings(flags.master, flags.memory, flags.jars)
     if flags.master:
         settings["spark.master"] = flags.master
@@ -141,6 +147,17 @@ def _start(job: EngineJob, log: Path) -> SparkContext:
         context.stop()
         raise
     return context
+
+
+def _check_flags(master: str | None, memory: str | None) -> None:
+    if master is not None and not _MASTERS.fullmatch(master):
+        raise ConfigError(
+            f"--master {master}: expected local[N], spark://HOST:PORT, yarn or k8s://ADDRESS"
+        )
+    if memory is not None:
+        size = _MEMORY.fullmatch(memory)
+        if size is None or int(size[1]) * (1024 if size[2] in "gG" else 1) < _LEAST_MEGABYTES:
+            raise ConfigError(f"--memory {memory}: expected at least {_LEAST_MEGABYTES}m, or 4g")
 
 
 def launch_settings(master: str | None, memory: str | None, jars: str | None) -> dict[str, str]:
@@ -200,9 +217,9 @@ def _launch(settings: Mapping[str, str], log: Path) -> Any:
         try:
             return launch_gateway(conf, {"stdout": output, "stderr": output})
         except Exception as error:
-            raise LocalServerError(
-                f"Spark did not start: {last_lines(log)}; it needs Java 17 or newer"
-            ) from error
+            said = last_lines(log)
+            remedy = next((_REMEDIES[words] for words in _REMEDIES if words in said), "")
+            raise LocalServerError(f"Spark did not start: {said}{remedy}") from error
 
 
 def _check_master(master: str) -> None:
