@@ -43,10 +43,8 @@ class CompareOptions:
 
     @property
     def named_input(self) -> str:
-        """What is compared on, in words."""
-        if self.input is not None:
-            return self.input
-        return "generated: " + ", ".join(f"{rows:,}" for rows in self.sizes) + " rows"
+        """What is compared on: the input, or the flag that had it generated, in any language."""
+        return self.input if self.input is not None else f"--rows {','.join(map(str, self.sizes))}"
 
     def question(self, root: str) -> Question:
         """What engines are asked about a lake."""

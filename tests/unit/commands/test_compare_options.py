@@ -51,7 +51,7 @@ def test_what_engines_are_asked() -> None:
 def test_sizes_rise() -> None:
     asked = options("--rows", "1e6, 1000,2_000,1e6")
     assert asked.sizes == (1000, 2000, 1_000_000)
-    assert asked.named_input == "generated: 1,000, 2,000, 1,000,000 rows"
+    assert asked.named_input == "--rows 1000,2000,1000000"
 
 
 @pytest.mark.parametrize(

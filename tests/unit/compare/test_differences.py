@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from celes_beam.compare.differences import (
     are_equal,
@@ -10,7 +12,8 @@ from celes_beam.compare.differences import (
     reference_of,
 )
 from celes_beam.report.comparison import Difference
-from celes_beam.stores.results.results import Result, TopSale
+from celes_beam.sales.aggregate import Share, Sums
+from celes_beam.stores.results.results import Result, TopSale, make_result
 from tests.stub_engine import RESULT, changed
 
 
@@ -80,6 +83,19 @@ def test_equal_means_without_a_difference() -> None:
         wrong = changed(**{field: value})
         assert not are_equal(wrong, RESULT)
         assert told(wrong)
+
+
+SHARES = st.dictionaries(
+    st.sampled_from(["Ropa", "Hogar", "ñ"]), st.builds(Share, st.integers(1, 2), st.integers(1, 3))
+)
+RESULTS = st.builds(lambda *of: make_result("e", Sums(*of)), SHARES, SHARES)
+
+
+@given(RESULTS, RESULTS)
+def test_there_is_a_difference_just_when_results_are_not_equal(one: Result, other: Result) -> None:
+    assert are_equal(one, other) is not bool(told(one, other))
+    # The other way round the same figures differ.
+    assert {figure[:3] for figure in told(one, other)} == {f[:3] for f in told(other, one)}
 
 
 @pytest.mark.parametrize(
