@@ -11,8 +11,8 @@ from rich.console import Console
 from benchmarks.report import machine, markdown, print_section
 from benchmarks.subjects import SUBJECTS
 
-APART = "cloud"
-"""Needs the extra ``local``, whose DuckDB is another than the one to be measured against."""
+APART = ("cloud", "streaming")
+"""Need the extra ``local``, whose DuckDB is another than the one to be measured against."""
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 
@@ -20,7 +20,9 @@ def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--only", choices=SUBJECTS, help="measure this alone (default: all but cloud)"
+        "--only",
+        choices=SUBJECTS,
+        help=f"measure this alone (default: all but {' and '.join(APART)})",
     )
     parser.add_argument("--rows", type=lambda text: int(float(text)), default=10_000_000)
     parser.add_argument("--runs", type=int, default=5, help="rounds (default: %(default)s)")
@@ -32,7 +34,7 @@ def main() -> None:
     about = f"{machine()}; load average {os.getloadavg()[0]:.1f} at the start"
     console.print(about)
     sections = []
-    for name in [flags.only] if flags.only else [s for s in SUBJECTS if s != APART]:
+    for name in [flags.only] if flags.only else [s for s in SUBJECTS if s not in APART]:
         section = SUBJECTS[name](flags.rows, flags.runs, console.print)
         print_section(section, console)
         sections.append(section)

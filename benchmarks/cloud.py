@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from unittest.mock import patch
 
 from benchmarks.measure import Contestant, measure
 from benchmarks.section import Goal, Say, Section
+from benchmarks.servers import local_servers
 
 BUCKET = "celes-bench"
 LARGER = 5
@@ -58,11 +57,6 @@ def _servers(folder: Path) -> Iterator[None]:
     from celes_beam.local.servers import start_bigquery, start_storage  # noqa: PLC0415
     from celes_beam.stores.cloud.clients import storage_client  # noqa: PLC0415
 
-    with ExitStack() as stack:
-        stack.enter_context(patch.dict(os.environ))
-        for start in (start_storage, start_bigquery):
-            server = start(folder)
-            stack.callback(server.stop)
-            os.environ.update(server.environment)
+    with local_servers(folder, start_storage, start_bigquery):
         storage_client().create_bucket(BUCKET)
         yield

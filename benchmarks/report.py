@@ -82,6 +82,8 @@ def markdown(
 
 
 def _cells(section: Section) -> list[list[str]]:
+    if section.table:
+        return [list(row) for row in section.table]
     if section.whole:
         rows = [[r.contestant.name, _seconds(r.median(_process_seconds))] for r in section.runs]
         return [["Command", "seconds"], *rows]

@@ -21,9 +21,13 @@ class Goal:
 
 @dataclass(frozen=True)
 class Section:
-    """A subject's figures; ``whole`` when only whole processes were measured."""
+    """A subject's figures; ``whole`` when only whole processes were measured.
+
+    ``table`` is printed, head first, where seconds of work are not what a subject is about.
+    """
 
     title: str
     runs: Sequence[Runs]
     goals: Sequence[Goal]
     whole: bool = False
+    table: Sequence[Sequence[str]] = ()

@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.cloud import cloud
 from benchmarks.measure import Contestant, Runs, measure, run_process
 from benchmarks.section import Goal, Say, Section
+from benchmarks.streaming import streaming
 from benchmarks.upload import upload
 
 OURS = "pipelines.batch"
@@ -189,6 +190,7 @@ SUBJECTS: dict[str, Callable[[int, int, Say], Section]] = {
     "help": start,
     "upload": upload,
     "cloud": cloud,
+    "streaming": streaming,
 }
 
 
