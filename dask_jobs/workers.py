@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import dask
 from dask.utils import parse_bytes
-from distributed import Client, LocalCluster
+from distributed import Client, KilledWorker, LocalCluster
 
 from celes_beam.commands.engine_job import EngineJob
 from celes_beam.errors import ConfigError, StorageError, UsageError
@@ -50,12 +53,23 @@ def session(job: EngineJob) -> Iterator[Client]:
 @contextmanager
 def _silence() -> Iterator[None]:
     """Let Dask log nothing in this process; it would tell of each step, and of each lost worker."""
-    with ExitStack() as after:
-        for name in ("distributed", "distributed.client"):
-            logger = logging.getLogger(name)
-            after.callback(logger.setLevel, logger.level)
-            logger.setLevel(SILENT)
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(SILENT)
+    try:
         yield
+    except Exception:
+        # Not after an interrupt: what was cut short complains until the very end of the process.
+        _set_levels(loggers, levels)
+        raise
+    else:
+        _set_levels(loggers, levels)
+
+
+def _set_levels(loggers: Sequence[logging.Logger], levels: Sequence[int]) -> None:
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @contextmanager
@@ -65,22 +79,50 @@ def _local(job: EngineJob) -> Iterator[LocalCluster]:
         parse_bytes(limit)
     except ValueError as error:
         raise ConfigError(f"--memory_limit {limit}: expected a size, such as 2GiB") from error
-    with (
+    with ExitStack() as stack:
         # What does not fit in memory, and what is shuffled, goes to the disk of the job.
-        dask.config.set({"temporary-directory": job.folder}),
-        LocalCluster(
-            n_workers=job.flags.workers or os.cpu_count() or 1,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=limit,
-            host=_HERE,
-            dashboard_address=f"{_HERE}:0",
-            scheduler_kwargs={"dashboard": False},
-            local_directory=str(Path(job.folder) / "workers"),
-            silence_logs=SILENT,
-        ) as cluster,
-    ):
+        stack.enter_context(dask.config.set({"temporary-directory": job.folder}))
+        with _interrupts_wait():
+            cluster = LocalCluster(
+                n_workers=job.flags.workers or os.cpu_count() or 1,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=limit,
+                host=_HERE,
+                dashboard_address=f"{_HERE}:0",
+                scheduler_kwargs={"dashboard": False},
+                local_directory=str(Path(job.folder) / "workers"),
+                silence_logs=SILENT,
+            )
+            stack.enter_context(cluster)
         yield cluster
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Hold an interrupt back until the workers stand, for half a cluster cannot be closed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        came.append(number)
+
+    # A Ctrl-C goes to all processes of a terminal, but is for this one alone, which stops the
+    # others. Threads and processes that begin now inherit that it is blocked; the first process
+    # that multiprocessing starts would unblock it, so that one is started before.
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    before = {name: signal.signal(name, note) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        for number in came:
+            signal.raise_signal(number)
 
 
 @contextmanager
@@ -144,4 +186,9 @@ def gave_up(error: Exception, job: EngineJob) -> StorageError:
         if job.flags.scheduler
         else f"give more than --memory_limit {limit}, or fewer --workers"
     )
-    return StorageError(f"Dask gave up: {_first_line(error)}; {remedy}, and run again")
+    what = (
+        "one worker after another died at the same piece of the input"
+        if isinstance(error, KilledWorker)
+        else f"Dask lost its scheduler: {_first_line(error)}"
+    )
+    return StorageError(f"{what}; {remedy}, and run again")

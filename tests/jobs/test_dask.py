@@ -150,20 +150,47 @@ def test_workers_started_here_are_gone_afterwards(tmp_path: Path) -> None:
     assert case.expected().items() <= written.items()
     assert written["engine"] == "dask"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["input", "result", "summary"]
-    assert not [p for p in processes() if str(tmp_path) in p]
+    assert_no_process_in(tmp_path)
 
 
 def test_workers_without_enough_memory_are_one_line(tmp_path: Path, million: Million) -> None:
     done = ask_process("-i", str(million.lake), *QUIET, "--workers", "1", "--memory_limit", "120MB")
 
     assert done.returncode == 1
-    assert "give more than --memory_limit 120MB" in done.stderr
+    assert "one worker after another died at the same piece of the input; give more" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_an_interrupt_ends_all_of_it(tmp_path: Path, million: Million) -> None:
+    command = [sys.executable, "-m", "dask_jobs.aggregate", "-i", str(million.lake), *QUIET]
+    command += ["--output", str(tmp_path / "result"), "--write_sorted", "--workers", "2"]
+    job = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not list(tmp_path.glob(".result.celes-*/workers/*/*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    # As a terminal does, to all processes of the job.
+    os.killpg(job.pid, signal.SIGINT)
+    _, stderr = job.communicate(timeout=PATIENCE)
+
+    assert job.returncode == 130
+    assert stderr == "dask_jobs.aggregate: interrupted; it is safe to run it again\n"
+    assert list(tmp_path.iterdir()) == []
+    assert_no_process_in(tmp_path)
 
 
 def ask_process(*flags: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "dask_jobs.aggregate", *flags]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def assert_no_process_in(folder: Path) -> None:
+    """No process works in a folder, or names it, any more."""
+    deadline = time.monotonic() + PATIENCE
+    while found := [line for line in processes() if str(folder) in line]:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
 
 
 def processes() -> list[str]:
