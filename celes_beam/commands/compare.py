@@ -184,7 +184,7 @@ def _run_all(options: CompareOptions, inputs: list[LakeInput]) -> Comparison:
     from celes_beam.report.machine import this_machine  # noqa: PLC0415
 
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    lines = [lines_of(options.engines, found.rows) for found in inputs]
+    lines = [lines_of(options.engines, found) for found in inputs]
     say: Callable[[str], None] = lambda text: _say(options, text)  # noqa: E731
     with showing([line for some in lines for line in some], options.progress):
         parts = [

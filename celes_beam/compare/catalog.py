@@ -9,20 +9,23 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from celes_beam.errors import ConfigError
+from celes_beam.stores.cloud.clients import GCS_SCHEME
 
 
 @dataclass(frozen=True)
 class Engine:
     """``program`` is run as ``python -m``; ``packages`` are what it imports, the engine's first.
 
-    A package is the name of a module and that of its distribution. ``install`` is the command that
-    brings them. An engine ``of_table`` asks a table of BigQuery, and reads no files.
+    A package is the name of a module and that of its distribution; ``bucket_modules`` are needed as
+    well below gs://. ``install`` is the command that brings them all. An engine ``of_table`` asks a
+    table of BigQuery, and reads no files.
     """
 
     name: str
     program: str
     packages: tuple[tuple[str, str], ...]
     install: str
+    bucket_modules: tuple[str, ...] = ()
     of_table: bool = False
     needs_java: bool = False
 
@@ -34,9 +37,11 @@ class Engine:
         except PackageNotFoundError:
             return ""
 
-    def missing(self) -> str | None:
-        """What is not installed here, and how to install it; ``None`` when all is there."""
-        modules = [(module, self.install) for module, _ in self.packages]
+    def missing(self, root: str) -> str | None:
+        """What reading ``root`` needs and is not here, and how to install it, or ``None``."""
+        needed = [module for module, _ in self.packages]
+        needed += self.bucket_modules if root.startswith(GCS_SCHEME) else ()
+        modules = [(module, self.install) for module in needed]
         # Jobs of other engines are packages of their own, which may have been left out.
         modules.append((self.program, "install celes-beam as a whole"))
         for module, remedy in modules:
@@ -53,12 +58,14 @@ def _extra(name: str) -> str:
     return f"pip install 'celes-beam[{name}]'"
 
 
-_DASK = (("dask", "dask"), ("dask.dataframe", "dask"), ("distributed", "distributed"))
+_PANDAS = ("pandas", "pandas")
+_DASK = (("dask", "dask"), ("dask.dataframe", "dask"), ("distributed", "distributed"), _PANDAS)
+_GCSFS = ("gcsfs",)
 ENGINES: dict[str, Engine] = {
     engine.name: engine
     for engine in (
-        Engine("pandas", "pandas_jobs.aggregate", (("pandas", "pandas"),), _extra("pandas")),
-        Engine("dask", "dask_jobs.aggregate", _DASK, _extra("dask")),
+        Engine("pandas", "pandas_jobs.aggregate", (_PANDAS,), _extra("pandas"), _GCSFS),
+        Engine("dask", "dask_jobs.aggregate", _DASK, _extra("dask"), _GCSFS),
         Engine(
             "spark",
             "spark_jobs.aggregate",

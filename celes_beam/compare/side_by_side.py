@@ -75,11 +75,11 @@ class Compared:
     differences: tuple[Difference, ...]
 
 
-def lines_of(engines: Sequence[Engine], rows: int | None) -> list[Line]:
+def lines_of(engines: Sequence[Engine], found: LakeInput) -> list[Line]:
     """A line for each engine; those that are not installed are skipped."""
-    lines = [Line(engine, rows) for engine in engines]
+    lines = [Line(engine, found.rows) for engine in engines]
     for line in lines:
-        missing = line.engine.missing()
+        missing = line.engine.missing(found.root)
         if missing is not None:
             line.now, line.why = Now.SKIPPED, missing
     return lines

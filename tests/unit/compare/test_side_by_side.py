@@ -26,7 +26,7 @@ def compare(engines: list[Engine], found: LakeInput | None = None, **question: A
     found = found or lake()
     rounds = question.pop("rounds", 1)
     asked = Question(root=found.root, table="p-roject:d.t", **question)
-    lines = lines_of(engines, found.rows)
+    lines = lines_of(engines, found)
     return run_rounds(found, lines, asked, rounds, said.append)
 
 
