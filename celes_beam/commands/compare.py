@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -185,7 +186,7 @@ def _run_all(options: CompareOptions, inputs: list[LakeInput]) -> Comparison:
 
     started = datetime.now(UTC).isoformat(timespec="seconds")
     lines = [lines_of(options.engines, found) for found in inputs]
-    say: Callable[[str], None] = lambda text: _say(options, text)  # noqa: E731
+    say = partial(_say, options)
     with showing([line for some in lines for line in some], options.progress):
         parts = [
             run_rounds(found, some, options.question(found.root), options.rounds, say)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import time
 
+import pytest
 from rich.console import Console
 
 from celes_beam.commands.compare_table import live_table, print_comparison, showing
@@ -107,6 +108,27 @@ def test_what_runs_now_is_shown() -> None:
     assert cells(text, "spark")[-1] == "failed"
 
 
-def test_off_shows_nothing() -> None:
-    with showing([], "off"):
-        pass
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_sees_a_table_that_is_gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    line = Line(ENGINES["dask"], 1000, Now.RUNS, since=time.monotonic())
+    with showing([line], "auto"):
+        end = time.monotonic() + 10
+        while "dask" not in terminal.getvalue():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    # The last thing is to erase what was shown.
+    assert terminal.getvalue().rpartition("\x1b[2K")[2].strip() == ""
+
+
+def test_off_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with showing([Line(ENGINES["dask"], 1000, Now.RUNS)], "off"):
+        time.sleep(0.3)
+    assert terminal.getvalue() == ""
