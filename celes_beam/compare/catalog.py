@@ -79,8 +79,8 @@ ENGINES: dict[str, Engine] = {
             (("apache_beam", "apache-beam"),),
             "pip install celes-beam",
         ),
-        Engine("polars", "celes_beam.engines.polars", (("polars", "polars"),), _extra("bench")),
-        Engine("duckdb", "celes_beam.engines.duckdb", (("duckdb", "duckdb"),), _extra("bench")),
+        Engine("polars", "celes_beam.engines.polars", (("polars", "polars"),), _extra("engines")),
+        Engine("duckdb", "celes_beam.engines.duckdb", (("duckdb", "duckdb"),), _extra("engines")),
         Engine(
             "bigquery",
             "celes_beam.engines.bigquery",

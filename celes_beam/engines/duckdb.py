@@ -19,7 +19,7 @@ ENGINE = Engine(
     program="celes_beam.engines.duckdb",
     description="Sum the sales of a lake with DuckDB: total by category and mean by region, exact "
     "to the cent; and give its first rows in order.",
-    extra="bench",
+    extra="engines",
     modules=("duckdb",),
 )
 
