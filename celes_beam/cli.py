@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from celes_beam import __version__
 from celes_beam.commands.command_line import run_command
 from celes_beam.commands.compare import add_compare_command
+from celes_beam.commands.deploy import add_deploy_command
 from celes_beam.commands.doctor import add_doctor_command
 from celes_beam.commands.flags import FlagParser
 from celes_beam.commands.lake import add_lake_commands
@@ -29,6 +30,7 @@ def _run(argv: Sequence[str]) -> int:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     groups = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_compare_command(groups)
+    add_deploy_command(groups)
     add_doctor_command(groups)
     add_lake_commands(groups)
     add_local_commands(groups)

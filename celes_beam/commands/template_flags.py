@@ -44,7 +44,8 @@ def mended(
     ``--name=true`` becomes ``--name`` where a flag takes no value, and is left out for false; one
     of ours that may be repeated is repeated for each value of a comma list.
     """
-    flags, unknown = [], []
+    flags: list[str] = []
+    unknown: list[str] = []
     for flag in argv:
         name, equals, value = flag.partition("=")
         action = ours._option_string_actions.get(name) or beams._option_string_actions.get(name)
