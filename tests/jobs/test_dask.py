@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ def test_workers_started_here_are_gone_afterwards(tmp_path: Path) -> None:
     assert_no_process_in(tmp_path)
 
 
-def test_workers_without_enough_memory_are_one_line(tmp_path: Path, million: Million) -> None:
+def test_workers_without_enough_memory_are_one_line(million: Million) -> None:
     done = ask_process("-i", str(million.lake), *QUIET, "--workers", "1", "--memory_limit", "120MB")
 
     assert done.returncode == 1
@@ -180,9 +180,15 @@ def test_an_interrupt_ends_all_of_it(tmp_path: Path, million: Million) -> None:
     assert_no_process_in(tmp_path)
 
 
-def ask_process(*flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dask_jobs.aggregate", *flags]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def ask_process(*flags: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dask_jobs.aggregate", *flags],
+        cwd=ROOT,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def assert_no_process_in(folder: Path) -> None:
@@ -202,31 +208,49 @@ def processes() -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("doing", ["read-sales", "shuffle-transfer"])
-def test_a_worker_that_is_killed_changes_nothing(
+def test_a_worker_that_is_killed_while_it_reads_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, cluster: LocalCluster, there: list[str], million: Million
+) -> None:
+    monkeypatch.setattr(pieces, "PARTITION_ROWS", 30_000)
+    monkeypatch.setattr("celes_beam.stores.lake.lake_reader.PIECE_ROWS", 30_000)
+    asked = [flag for flag in million.questions if flag != "--write_sorted"]
+
+    with worker_killed_at(cluster, "read-sales"):
+        summary = run([*asked, *there])
+
+    assert without_engine(summary.result) == million.result
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_while_rows_are_sent_changes_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     cluster: LocalCluster,
     there: list[str],
     million: Million,
-    doing: str,
 ) -> None:
-    monkeypatch.setattr(pieces, "PARTITION_ROWS", 20_000)
-    monkeypatch.setattr("celes_beam.stores.lake.lake_reader.PIECE_ROWS", 20_000)
-    killed: list[int] = []
+    monkeypatch.setattr(pieces, "PARTITION_ROWS", 30_000)
+    monkeypatch.setattr("celes_beam.stores.lake.lake_reader.PIECE_ROWS", 30_000)
 
+    with worker_killed_at(cluster, "shuffle-transfer"):
+        summary = run([*million.questions, "-o", str(tmp_path / "result"), *there])
+
+    assert without_engine(summary.result) == million.result
+    assert sorted_table(tmp_path / "result").equals(million.ordered)
+
+
+@contextmanager
+def worker_killed_at(cluster: LocalCluster, doing: str) -> Iterator[None]:
+    """Kill, while the body runs, the first worker that is seen at a task of this kind."""
+    killed: list[int] = []
     with Client(cluster, set_as_default=False) as client:
         pids = client.run(os.getpid)
         killer = threading.Thread(target=kill_one, args=(client, pids, doing, killed))
         killer.start()
-        summary = run([*million.questions, "-o", str(tmp_path / "result"), *there])
+        yield
         killer.join()
-        now = set(client.run(os.getpid).values())
-
-    assert len(killed) == 1
-    assert killed[0] not in now
-    assert without_engine(summary.result) == million.result
-    assert sorted_table(tmp_path / "result").equals(million.ordered)
+        assert len(killed) == 1
+        assert killed[0] not in client.run(os.getpid).values()
 
 
 def kill_one(client: Client, pids: dict[str, int], doing: str, killed: list[int]) -> None:
