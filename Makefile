@@ -32,7 +32,7 @@ layers: .venv/.dev ## imports go one way
 	$(BIN)/lint-imports
 
 unit: .venv/.dev ## the tests, but for those marked slow
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not image and not infra"
 
 test-slow: .venv/.dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
