@@ -16,7 +16,6 @@ from celes_beam.errors import InputError
 from celes_beam.sales.aggregate import Share
 from celes_beam.sales.order import Order
 from celes_beam.stores.results.engine_answer import EngineAnswer, share
-from spark_jobs.failures import spark_errors
 from spark_jobs.frames import sales_frame
 from spark_jobs.sorted_parts import write_sorted_parts
 
@@ -29,24 +28,23 @@ def aggregate(job: EngineJob, spark: SparkSession) -> EngineAnswer:
     if not job.files:
         return EngineAnswer()
     order, most = job.options.order, job.options.top
-    with spark_errors(job, spark):
-        sales = sales_frame(spark, job)
-        try:
-            groups = _sums(sales).collect()
-        except Exception as error:
-            if isinstance(our_error(error), InputError):
-                # A value that the contract does not accept, of some task: the first is looked for.
-                return EngineAnswer(unacceptable=1)
-            raise
-        by_category, by_region = _shares(groups, CATEGORY), _shares(groups, REGION)
-        rows = sum(one.rows for one in by_category.values())
-        job.advance(rows=rows, done=job.found.bytes)
-        top = _first(sales, order, most) if most else None
-        if job.options.write_sorted and rows:
-            parts = -(-rows // job.options.part_rows)
-            ordered = sales.repartitionByRange(parts, *_keys(order))
-            write_sorted_parts(ordered.sortWithinPartitions(*_keys(order)), job)
-            job.advance(done=2 * job.found.bytes)
+    sales = sales_frame(spark, job)
+    try:
+        groups = _sums(sales).collect()
+    except Exception as error:
+        if isinstance(our_error(error), InputError):
+            # A task met a value that the contract does not accept: the first one is looked for.
+            return EngineAnswer(unacceptable=1)
+        raise
+    by_category, by_region = _shares(groups, CATEGORY), _shares(groups, REGION)
+    rows = sum(one.rows for one in by_category.values())
+    job.advance(rows=rows, done=job.found.bytes)
+    top = _first(sales, order, most) if most else None
+    if job.options.write_sorted and rows:
+        parts = -(-rows // job.options.part_rows)
+        ordered = sales.repartitionByRange(parts, *_keys(order))
+        write_sorted_parts(ordered.sortWithinPartitions(*_keys(order)), job)
+        job.advance(done=2 * job.found.bytes)
     return EngineAnswer(by_category, by_region, top)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import unquote
 
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
 
 from celes_beam.commands.command_line import our_error
 from celes_beam.commands.engine_job import EngineJob
@@ -22,11 +22,12 @@ _NO_MEMORY = re.compile(
 _FILE = re.compile(r"(?:file:/|gs://).*?\.parquet")
 _STARTS = re.compile(r"^(?:: )?(?:[\w$]+\.)+([\w$]+(?:Exception|Error)): ?(.*)")
 _MOST_SAID = 300
+_LOG_BYTES = 65_536
 
 
 @contextmanager
-def spark_errors(job: EngineJob, spark: SparkSession) -> Iterator[None]:
-    """Raise what Spark raises in the body as an error of ours.
+def spark_errors(job: EngineJob, log: Path | None = None) -> Iterator[None]:
+    """Raise what Spark, whose Java writes to ``log``, raises in the body as an error of ours.
 
     ``UsageError`` naming ``--memory`` when there was too little, what ``LakeReader`` raises for a
     file that cannot be read, and ``StorageError`` for anything else.
@@ -34,15 +35,16 @@ def spark_errors(job: EngineJob, spark: SparkSession) -> Iterator[None]:
     try:
         yield
     except (Py4JError, PySparkException, ConnectionError) as error:
-        raise _explained(job, error) from error
+        raise _explained(job, error, log) from error
 
 
-def _explained(job: EngineJob, error: Exception) -> CelesError:
+def _explained(job: EngineJob, error: Exception, log: Path | None) -> CelesError:
     text = str(error)
     ours = our_error(error)
     if ours is not None:
         return ours
-    if _NO_MEMORY.search(text):
+    # Java that ran out of memory in this process ends, and only its log says why.
+    if _NO_MEMORY.search(text) or (log is not None and _NO_MEMORY.search(_end_of(log))):
         return out_of_memory(job)
     named = _FILE.search(text)
     if named is not None:
@@ -54,6 +56,12 @@ def out_of_memory(job: EngineJob) -> UsageError:
     given = job.flags.memory
     said = f"--memory {given} is too little for this" if given else "it needs more"
     return UsageError(f"Spark ran out of memory: {said}; give more, such as --memory 4g")
+
+
+def _end_of(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _LOG_BYTES))
+        return file.read().decode(errors="replace")
 
 
 def shortened(text: str) -> str:

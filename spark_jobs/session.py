@@ -5,6 +5,7 @@ All settings of Spark stand here, those for gs:// in ``gcs_settings``.
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -25,7 +26,7 @@ from celes_beam.commands.engine_job import EngineJob
 from celes_beam.errors import ConfigError, LocalServerError, MissingProgramError
 from celes_beam.local.processes import last_lines
 from celes_beam.stores.cloud.clients import GCS_SCHEME, LOCAL_PROJECT, STORAGE_EMULATOR
-from spark_jobs.failures import shortened
+from spark_jobs.failures import shortened, spark_errors
 
 DEFAULT_MEMORY = "2g"
 CONNECT_SECONDS = 5.0
@@ -99,15 +100,19 @@ def spark_session(job: EngineJob) -> Iterator[SparkSession]:
     Raises ``MissingProgramError`` without Java or Google's connector, ``ConfigError`` for a master
     that does not answer, and ``LocalServerError`` when Spark does not start.
     """
+    _check_flags(job.flags)
     running = SparkSession.getActiveSession()
     if running is not None:
-        yield _ready(running.newSession(), job)
+        with spark_errors(job):
+            yield _ready(running.newSession(), job)
         return
     with tempfile.TemporaryDirectory(prefix="spark-log-") as folder:
         log = Path(folder) / "spark.log"
+        log.touch()
         context = _start(job, log)
         try:
-            yield _ready(SparkSession(context), job)
+            with spark_errors(job, log):
+                yield _ready(SparkSession(context), job)
         finally:
             context.stop()
 
@@ -130,14 +135,10 @@ def needs_gcs(job: EngineJob) -> bool:
 
 
 def _start(job: EngineJob, log: Path) -> SparkContext:
-    flags, submitted = job.flags, _SUBMITTED in os.environ
-    if submitted and (flags.memory or flags.jars):
-        raise ConfigError(
-            "--memory and --jars are too late here: give spark-submit --driver-memory, "
-            "--executor-memory or --jars, before the program"
-        )
-    _check_flags(flags.master, flags.memory)
-    settings = {} if submitted else launch_settings(flags.master, flags.memory, flags.jars)
+    flags = job.flags
+    settings: dict[str, str] = {}
+    if _SUBMITTED not in os.environ:
+        settings = launch_settings(flags.master, flags.memory, flags.jars)
     if flags.master:
         settings["spark.master"] = flags.master
     context = start_spark(settings, gcs_settings() if needs_gcs(job) else {}, log)
@@ -149,15 +150,23 @@ def _start(job: EngineJob, log: Path) -> SparkContext:
     return context
 
 
-def _check_flags(master: str | None, memory: str | None) -> None:
-    if master is not None and not _MASTERS.fullmatch(master):
-        raise ConfigError(
-            f"--master {master}: expected local[N], spark://HOST:PORT, yarn or k8s://ADDRESS"
-        )
+def _check_flags(flags: argparse.Namespace) -> None:
+    master, memory = flags.master, flags.memory
+    if master is not None:
+        if not _MASTERS.fullmatch(master):
+            raise ConfigError(
+                f"--master {master}: expected local[N], spark://HOST:PORT, yarn or k8s://ADDRESS"
+            )
+        _check_master(master)
     if memory is not None:
         size = _MEMORY.fullmatch(memory)
         if size is None or int(size[1]) * (1024 if size[2] in "gG" else 1) < _LEAST_MEGABYTES:
             raise ConfigError(f"--memory {memory}: expected at least {_LEAST_MEGABYTES}m, or 4g")
+    if (memory or flags.jars) and (_SUBMITTED in os.environ or SparkSession.getActiveSession()):
+        raise ConfigError(
+            "--memory and --jars are too late here, since Spark runs already: give spark-submit "
+            "--driver-memory, --executor-memory or --jars, before the program"
+        )
 
 
 def launch_settings(master: str | None, memory: str | None, jars: str | None) -> dict[str, str]:
@@ -186,8 +195,6 @@ def start_spark(
 
     What Java has to say goes to ``log``, unless spark-submit has started it.
     """
-    if settings.get("spark.master"):
-        _check_master(settings["spark.master"])
     # It outlives a context, for the next one.
     gateway = SparkContext._gateway or _launch(settings, log)
     conf = SparkConf(_jvm=gateway.jvm)
