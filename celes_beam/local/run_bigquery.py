@@ -7,6 +7,9 @@ bqemulator 1.4.0 has no settings for what is changed here.
 from __future__ import annotations
 
 import asyncio
+import functools
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -34,10 +37,39 @@ def _serve_many_connections() -> None:
 
     def build_with_threads(*args: Any) -> Any:
         pool = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="grpc")
-        asyncio.get_running_loop().set_default_executor(pool)
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(pool)
+        _ask_the_database_in_one_thread(loop)
         return build(*args)
 
     server.build_grpc_server = build_with_threads
+
+
+def _ask_the_database_in_one_thread(loop: asyncio.AbstractEventLoop) -> None:
+    """Let the threads of connections do in the thread of ``loop`` what they do to the database.
+
+    All share one connection to it. An append beside a table that is made would end in a deadlock of
+    its lock and Python's, for good; and one beside a query may be what that takes for its answer.
+    """
+    from bqemulator.grpc_api.write_servicer import BigQueryWriteHandler  # noqa: PLC0415
+    from bqemulator.storage.engine import DuckDBEngine  # noqa: PLC0415
+
+    thread = threading.get_ident()
+
+    def there(method: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(*args: Any) -> Any:
+            return method(*args)
+
+        @functools.wraps(method)
+        def call_there(*args: Any) -> Any:
+            if threading.get_ident() == thread:
+                return method(*args)
+            return asyncio.run_coroutine_threadsafe(call(*args), loop).result()
+
+        return call_there
+
+    BigQueryWriteHandler._flush_to_target = there(BigQueryWriteHandler._flush_to_target)
+    DuckDBEngine.fetch_arrow = there(DuckDBEngine.fetch_arrow)
 
 
 def _keep_no_versions() -> None:

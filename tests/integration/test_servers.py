@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from google.cloud import bigquery
 
 from celes_beam.errors import LocalServerError, UsageError
 from celes_beam.local import processes, servers
 from celes_beam.local.processes import Server, last_lines, listens
 from celes_beam.local.servers import start_pubsub, start_storage
 from celes_beam.stores.cloud.clients import bigquery_client
+from celes_beam.stores.warehouse.stream_tables import make_stream, stream_batch
+from celes_beam.stores.warehouse.table_name import parse_table_name
+from celes_beam.stores.warehouse.tables import Destination
+from celes_beam.stores.warehouse.write_streams import WriteStreams
 from tests.cloud import started
+from tests.sales import sales_batch
+
+ID_FIELD = bigquery.SchemaField("id", "INTEGER")
 
 
 def test_bigquery_reads_what_cloud_storage_holds(bucket: Any, dataset: str) -> None:
-    from google.cloud import bigquery
-
     project, name = dataset.split(":")
     client = bigquery_client(project)
     client.create_dataset(name)
@@ -30,6 +38,40 @@ def test_bigquery_reads_what_cloud_storage_holds(bucket: Any, dataset: str) -> N
     client.load_table_from_uri(f"gs://{bucket.name}/in/a.csv", table, job_config=how).result()
     ((total,),) = client.query_and_wait(f"select sum(amount) from `{table}`")
     assert str(total) == "10.000000000"
+    client.close()
+
+
+def test_bigquery_takes_appends_while_tables_are_made_and_asked(dataset: str) -> None:
+    destination = Destination(parse_table_name(f"{dataset}.ventas"))
+    make_stream(destination)
+    client = bigquery_client(destination.table.project)
+    batch = sales_batch([("Hogar", "Norte", 100)] * 50)
+    rows = stream_batch(batch, pa.array(["x"] * 50), 0)
+    appended: list[int] = []
+    done = threading.Event()
+
+    def append() -> None:
+        with WriteStreams(destination.table, patience_seconds=5, answer_seconds=10) as streams:
+            while not done.is_set():
+                appended.append(streams.append(rows).rows)
+
+    writers = [threading.Thread(target=append, daemon=True) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    path = f"{destination.table.project}.{destination.table.dataset}"
+    try:
+        for n in range(20):
+            client.create_table(bigquery.Table(f"{path}.t{n}", [ID_FIELD]), timeout=20)
+            # An answer is that of the question, and of no append beside it.
+            ((found,),) = client.query_and_wait(f"SELECT {n} + 0.5")
+            assert found == n + 0.5
+    finally:
+        done.set()
+        for writer in writers:
+            writer.join(30)
+    assert not any(writer.is_alive() for writer in writers)
+    ((found,),) = client.query_and_wait(f"SELECT COUNT(*) FROM `{destination.table.path}`")
+    assert found == sum(appended) > 0
     client.close()
 
 
