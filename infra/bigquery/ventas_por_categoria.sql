@@ -1,0 +1,1 @@
+SELECT categoria_de_producto, COUNT(*) AS ventas, SUM(cantidad_de_venta) AS total, ROUND(SUM(cantidad_de_venta) / COUNT(*), 6) AS media FROM `${project}.${dataset}.${table}` GROUP BY categoria_de_producto
