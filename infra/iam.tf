@@ -48,6 +48,7 @@ resource "google_service_account" "account" {
 }
 
 resource "google_project_iam_member" "grant" {
+  # checkov:skip=CKV_GCP_49:roles/dataflow.developer cannot be given below the project. Whom its holder may act as is said on that account alone (act_as_worker).
   for_each = local.project_grants
 
   project = var.project

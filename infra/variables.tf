@@ -59,8 +59,8 @@ variable "key_rotation_days" {
   default     = 90
 
   validation {
-    condition     = var.key_rotation_days >= 1 && var.key_rotation_days <= 365 && floor(var.key_rotation_days) == var.key_rotation_days
-    error_message = "key_rotation_days = ${var.key_rotation_days}: expected whole days between 1 and 365."
+    condition     = var.key_rotation_days >= 1 && var.key_rotation_days <= 90 && floor(var.key_rotation_days) == var.key_rotation_days
+    error_message = "key_rotation_days = ${var.key_rotation_days}: expected whole days between 1 and 90."
   }
 }
 
