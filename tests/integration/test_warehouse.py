@@ -639,6 +639,8 @@ def test_rows_that_were_streamed_are_loaded_into_other_tables_alone(
         streams.append(stream_batch(sales, pa.array(["a", "b", "c"]), 0))
     streamed = reject(lake, draft(lake, "s1", OLD, kind="create"), 2)
     lake.commit(msgspec.structs.replace(streamed, streamed_to=(table.key,)))
+    with pytest.raises(UsageError, match=r"streamed to this lake as well: .* --if_exists append"):
+        load(lake, table, if_exists="error")
     assert load(lake, table, if_exists="append").rows == 0
     assert query(f"SELECT * FROM `{table.rejected.path}`") == []
     commit_sales(lake, "r2", NEW)

@@ -89,6 +89,12 @@ class Warehouse:
         known = loads.registration()
         is_new = run_id is not None and all(m.run_id != run_id for m in manifests)
         if if_exists == "error" and tables.rows and (known is None or is_new):
+            if any(self.destination.table.key in m.streamed_to for m in manifests):
+                raise UsageError(
+                    f"--bigquery_table: {self.destination.table} already holds {tables.rows:,} "
+                    "rows, those among them that were streamed to this lake as well: load what it "
+                    "lacks with --if_exists append, which takes no row twice"
+                )
             raise UsageError(
                 f"--bigquery_table: {self.destination.table} already holds {tables.rows:,} rows "
                 "that are not of this lake: add to them with --if_exists append, replace them "
