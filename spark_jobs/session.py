@@ -121,7 +121,10 @@ def _ready(spark: SparkSession, job: EngineJob) -> SparkSession:
     for name, value in SQL_SETTINGS.items():
         spark.conf.set(name, value)
     hadoop = spark.sparkContext._jsc.hadoopConfiguration()
-    if needs_gcs(job) and hadoop.getClassByNameOrNull(_CONNECTOR) is None:
+    if (
+        _needs_connector(job, spark.sparkContext.master)
+        and hadoop.getClassByNameOrNull(_CONNECTOR) is None
+    ):
         raise MissingProgramError(
             "Spark needs Google's connector for gs://: make spark-jars brings it where the source "
             f"is; else give --jars {_CONNECTOR_URL} (to spark-submit, where that is used)"
@@ -129,9 +132,11 @@ def _ready(spark: SparkSession, job: EngineJob) -> SparkSession:
     return spark
 
 
-def needs_gcs(job: EngineJob) -> bool:
-    """Whether Spark itself reads or writes in a bucket."""
-    return any((root or "").startswith(GCS_SCHEME) for root in (job.flags.input, job.flags.output))
+def _needs_connector(job: EngineJob, master: str) -> bool:
+    # What comes of a job is sent by this process, but for rows that a cluster has sorted.
+    reads = job.options.input.startswith(GCS_SCHEME)
+    writes = job.options.write_sorted and not master.startswith("local")
+    return reads or (writes and (job.options.target.output or "").startswith(GCS_SCHEME))
 
 
 def _start(job: EngineJob, log: Path) -> SparkContext:
@@ -141,7 +146,7 @@ def _start(job: EngineJob, log: Path) -> SparkContext:
         settings = launch_settings(flags.master, flags.memory, flags.jars)
     if flags.master:
         settings["spark.master"] = flags.master
-    context = start_spark(settings, gcs_settings() if needs_gcs(job) else {}, log)
+    context = start_spark(settings, gcs_settings(), log)
     try:
         _wait_for_worker(context, flags.memory)
     except BaseException:

@@ -46,6 +46,8 @@ def _start(folder: Path, role: str, arguments: list[str]) -> Server:
         "SPARK_HOME": str(home),
         "SPARK_LOCAL_IP": HOST,
         "SPARK_WORKER_DIR": str(folder / "work"),
+        # Plain folders are judged by this package, in processes that executors start.
+        "PYTHONPATH": str(ROOT),
         "SPARK_DAEMON_MEMORY": "256m",
         # They do little, and are to start soon.
         "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1",

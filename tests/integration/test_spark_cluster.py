@@ -11,14 +11,16 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from celes_beam.stores.results.result_folder import is_result_name
 from spark_jobs import aggregate
 from tests.answers import in_order, rows_of
+from tests.jobs.buckets import case_named, put_folder
 from tests.jobs.cases import Case, ask_all, lake, sales, sorted_rows
 from tests.spark_cluster import need_connector, spark_cluster, spark_home
 from tests.tools import ROOT
 
 CASE = Case("cluster", sales(2000), lake("region_de_venta", commits=2))
-SECONDS = 150
+SECONDS = 240
 
 
 @pytest.fixture(scope="module")
@@ -43,33 +45,47 @@ def job(*flags: str) -> subprocess.CompletedProcess[str]:
     return ask([sys.executable, "-m", "spark_jobs.aggregate", *flags])
 
 
-def upload(folder: Path, bucket: Any, prefix: str) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            name = f"{prefix}/{path.relative_to(folder).as_posix()}"
-            bucket.blob(name).upload_from_filename(path)
-
-
+@pytest.mark.parametrize(
+    "case",
+    [CASE, pytest.param(case_named("hive-of-others"), marks=pytest.mark.slow)],
+    ids=lambda case: case.name,
+)
 def test_a_cluster_answers_from_a_bucket_into_a_bucket(
-    tmp_path: Path, cluster: str, bucket: Any
+    tmp_path: Path, cluster: str, bucket: Any, case: Case
 ) -> None:
     need_connector()
-    CASE.make(tmp_path / "lake", CASE.rows)
-    upload(tmp_path / "lake", bucket, "lake")
-    place = f"gs://{bucket.name}"
+    case.make(tmp_path / "data", case.rows)
+    source = put_folder(tmp_path / "data", bucket, "data")
+    output = f"gs://{bucket.name}/out/result"
 
-    done = job(*ask_all(CASE, f"{place}/lake", f"{place}/out/result"), "--master", cluster)
+    done = job(*ask_all(case, source, output), "--master", cluster, "--memory", "1g")
 
     assert (done.returncode, done.stderr) == (0, "")
     result = json.loads(bucket.blob("out/result/result.json").download_as_bytes())
-    assert result == {"engine": "spark"} | CASE.expected()
+    assert result == {"engine": "spark"} | case.expected()
     names = [blob.name for blob in bucket.list_blobs(prefix="out/")]
-    parts = [name for name in names if name.startswith("out/result/sorted/")]
-    for name in parts:
-        bucket.blob(name).download_to_filename(tmp_path / Path(name).name)
-    read = [row for name in parts for row in rows_of(pq.read_table(tmp_path / Path(name).name))]
-    assert read == in_order(CASE.rows, CASE.sort_by, descending=CASE.descending)
-    assert not [name for name in names if "sorting" in name]
+    read = []
+    for name in (name for name in names if "/sorted/" in name):
+        bucket.blob(name).download_to_filename(tmp_path / "part")
+        read += rows_of(pq.read_table(tmp_path / "part"))
+    assert read == in_order(case.rows, case.sort_by, descending=case.descending)
+    assert all(is_result_name(name.removeprefix("out/result/")) for name in names)
+
+
+def test_a_cluster_without_room_for_the_job_is_not_waited_for(tmp_path: Path, cluster: str) -> None:
+    CASE.make(tmp_path / "lake", CASE.rows)
+    code = (
+        "import sys; from spark_jobs import aggregate, session; session.WORKER_SECONDS = 2.0; "
+        "sys.exit(aggregate.main(sys.argv[1:]))"
+    )
+    flags = ["-i", str(tmp_path / "lake"), "--master", cluster, "--memory", "64g"]
+
+    done = ask([sys.executable, "-c", code, *flags])
+
+    assert done.returncode == 1
+    assert "no worker took the job in 2 s: perhaps none is free" in done.stderr
+    assert "none has the --memory 64g" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_spark_submit_takes_the_job(tmp_path: Path, cluster: str) -> None:
