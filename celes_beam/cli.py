@@ -13,6 +13,7 @@ from celes_beam.commands.doctor import add_doctor_command
 from celes_beam.commands.flags import FlagParser
 from celes_beam.commands.lake import add_lake_commands
 from celes_beam.commands.local import add_local_commands
+from celes_beam.commands.looker import add_looker_command
 from celes_beam.commands.plan import add_plan_command
 from celes_beam.commands.publish import add_publish_command
 from celes_beam.commands.report import add_report_command
@@ -35,6 +36,7 @@ def _run(argv: Sequence[str]) -> int:
     add_doctor_command(groups)
     add_lake_commands(groups)
     add_local_commands(groups)
+    add_looker_command(groups)
     add_plan_command(groups)
     add_publish_command(groups)
     add_report_command(groups)
