@@ -133,5 +133,5 @@ def _other_table(journal: Journal, name: str, wanted: str, given: str) -> UsageE
     return UsageError(
         f"{journal.uri(name)} is a batch for {there}, which may not be there yet, and this run "
         f"writes to {asked}: run once more as before, until it has ended by itself, or give "
-        "another --journal"
+        "another --journal, or another --output where the journal is a lake's"
     )
