@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "pipelines.streaming"
 _LOGGER = logging.getLogger(__name__)
-_STOPPING = "stopping when what was taken is written and acknowledged; once more stops at once"
+_STOPPING = "stopping when what was pulled is written and acknowledged; once more stops at once"
 
 
 def build(

@@ -193,10 +193,13 @@ class _PullFn(beam.DoFn):
 
     def _ended(self, receiver: Receiver, began: float) -> Ended | None:
         now = time.time()
-        if self._pulling.stop_asked:
-            return Ended.STOP
-        if self._deadline is not None and now - began >= self._deadline:
-            return Ended.DEADLINE
+        is_over = self._deadline is not None and now - began >= self._deadline
+        if self._pulling.stop_asked or is_over:
+            receiver.stop_pulling()
+            if receiver.due_in(self._batching) is not None:
+                # What was pulled is written first.
+                return None
+            return Ended.STOP if self._pulling.stop_asked else Ended.DEADLINE
         quiet = receiver.quiet_since
         timeout = self._idle_timeout
         if timeout is not None and quiet is not None and now - quiet >= timeout:

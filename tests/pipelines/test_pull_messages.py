@@ -108,7 +108,7 @@ def test_a_deadline_ends_it(numbered: Numbered, tmp_path: Path) -> None:
     ["DirectRunner", pytest.param("PrismRunner", marks=pytest.mark.slow)],
     indirect=True,
 )
-def test_sigterm_writes_and_acks_what_was_taken_and_gives_back_the_rest(
+def test_sigterm_writes_and_acks_what_was_pulled(
     runner: list[str], numbered: Numbered, tmp_path: Path
 ) -> None:
     numbered.publish(range(20_000))

@@ -38,7 +38,7 @@ class Pulling:
         self._before = Figures()
 
     def stop(self) -> None:
-        """Ask for an end: batches that were taken are written and acked, the rest goes back.
+        """Ask for an end: what was pulled is written and acked, and nothing more is pulled.
 
         Safe in a signal handler, whatever was interrupted.
         """

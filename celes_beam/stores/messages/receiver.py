@@ -113,7 +113,8 @@ class Receiver:
         """Take a batch once it is due: full, the last, or ``max_seconds`` after its first message.
 
         None when none is due within ``wait_seconds`` (``max_seconds`` without it). A message
-        larger than ``max_bytes`` is a batch of its own. Raises ``UsageError`` when the
+        larger than ``max_bytes`` is a batch of its own. Once pulling has stopped, whatever waits is
+        due. Raises ``UsageError`` when the
         subscription is gone, or closed to us.
         """
         until = time.monotonic() + (max_seconds if wait_seconds is None else wait_seconds)
@@ -124,7 +125,7 @@ class Receiver:
                 if self._failed is not None:
                     raise self._failed
                 due = self._holding.due_in(batching)
-                if due is not None and due <= 0:
+                if due is not None and (due <= 0 or self._stopped):
                     held = self._holding.take(batching)
                     self._changed.notify_all()
                     return held
@@ -174,6 +175,12 @@ class Receiver:
             ids = self._holding.drop_waiting()
             self._changed.notify_all()
         self._return(ids)
+
+    def stop_pulling(self) -> None:
+        """Ask for no more messages; those that wait can be taken."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Give back what was not taken, and end; may be called again."""
