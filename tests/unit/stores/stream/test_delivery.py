@@ -327,7 +327,8 @@ def test_a_batch_for_another_table_is_not_forgotten(tmp_path: Path) -> None:
         process(cloud, spec_of(tmp_path), queue=[sale_messages(range(10))])
     cloud.use(Faults())
     for other in (None, Destination(parse_table_name("my-project:sales.otras"))):
-        with pytest.raises(UsageError, match=r"batch for table my-project\.sales\.ventas.* another --output"):
+        said = r"batch for table my-project\.sales\.ventas.* another --output"
+        with pytest.raises(UsageError, match=said):
             process(cloud, spec_of(tmp_path, table=other), queue=[])
     process(cloud, spec_of(tmp_path), queue=[])
     assert cloud.sales.ids == accepted_ids(range(10))
