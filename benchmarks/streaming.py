@@ -14,7 +14,7 @@ from typing import NamedTuple
 from benchmarks.measure import Contestant, Measured, Runs, measure, run_process
 from benchmarks.running_stream import RunningStream
 from benchmarks.section import Goal, Say, Section
-from benchmarks.servers import local_servers
+from benchmarks.servers import Renewed, local_servers
 from benchmarks.topics import BROKEN, PROJECT, SEED, Stream, publishing
 
 MESSAGES = 200_000
@@ -50,13 +50,14 @@ def streaming(rows: int, rounds: int, say: Say) -> Section:
     say(f"load average {os.getloadavg()[0]:.1f}")
     with (
         tempfile.TemporaryDirectory(prefix="celes-bench-") as name,
-        local_servers(Path(name), start_pubsub, start_bigquery),
+        local_servers(Path(name), start_bigquery),
+        Renewed(Path(name), start_pubsub) as pubsub,
     ):
-        runs = measure(_contestants(messages), rounds, say)
+        runs = measure(_contestants(messages, pubsub), rounds, say)
         few = min(messages, FEW)
         wanted = round(few * GOOD_SHARE)
-        simple = measure([_straightforward(few, wanted)], rounds, say)[0]
-        steady = [_steady(number, say) for number in range(rounds)]
+        simple = measure([_straightforward(few, wanted, pubsub)], rounds, say)[0]
+        steady = [_steady(number, pubsub, say) for number in range(rounds)]
     say(f"load average {os.getloadavg()[0]:.1f}")
     speeds = [*(messages / r.median(_seconds) for r in runs), wanted / simple.median(_seconds)]
     middle = Steady(*(median(values) for values in zip(*steady, strict=True)))
@@ -69,12 +70,12 @@ def streaming(rows: int, rounds: int, say: Say) -> Section:
     )
 
 
-def _contestants(messages: int) -> list[Contestant]:
+def _contestants(messages: int, pubsub: Renewed) -> list[Contestant]:
     rejected = f"--dead_letter_topic projects/{PROJECT}/topics/bench-rejected".split()
 
     def ours(*flags: str) -> Callable[[Path], list[str]]:
         def command(folder: Path) -> list[str]:
-            stream = _filled(folder, messages)
+            stream = _filled(pubsub, folder, messages)
             to = ["--subscription", stream.subscription, "--bigquery_table", stream.table]
             files = [flag.format(folder=folder) for flag in flags]
             ends = ["--max_messages", str(messages), "--progress", "off"]
@@ -104,7 +105,7 @@ def _contestants(messages: int) -> list[Contestant]:
         ),
         Contestant(
             "pull and ack alone",
-            lambda folder: _child("pull", _filled(folder, messages).subscription, messages),
+            lambda folder: _child("pull", _filled(pubsub, folder, messages).subscription, messages),
             "the same receiver, and nothing done with the messages: what the local Pub/Sub gives.",
         ),
         Contestant(
@@ -115,9 +116,9 @@ def _contestants(messages: int) -> list[Contestant]:
     ]
 
 
-def _straightforward(messages: int, rows: int) -> Contestant:
+def _straightforward(messages: int, rows: int, pubsub: Renewed) -> Contestant:
     def command(folder: Path) -> list[str]:
-        stream = _filled(folder, messages)
+        stream = _filled(pubsub, folder, messages)
         return _child("straightforward", stream.subscription, stream.table, rows)
 
     return Contestant(
@@ -129,7 +130,8 @@ def _straightforward(messages: int, rows: int) -> Contestant:
     )
 
 
-def _filled(folder: Path, messages: int) -> Stream:
+def _filled(pubsub: Renewed, folder: Path, messages: int) -> Stream:
+    pubsub.renew()
     stream = Stream.make(folder.name)
     stream.fill(messages)
     return stream
@@ -139,10 +141,11 @@ def _child(way: str, *given: object) -> list[str]:
     return ["-m", "benchmarks.streaming_child", way, *map(str, given)]
 
 
-def _steady(number: int, say: Say) -> Steady:
+def _steady(number: int, pubsub: Renewed, say: Say) -> Steady:
     """Publish at the rate while a stream runs that has delivered a message before."""
     with tempfile.TemporaryDirectory(prefix="celes-bench-") as name:
         folder = Path(name)
+        pubsub.renew()
         stream = Stream.make(folder.name)
         to = ["--subscription", stream.subscription, "--bigquery_table", stream.table]
         with RunningStream(folder, to) as running:
