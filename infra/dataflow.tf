@@ -47,5 +47,6 @@ resource "google_dataflow_flex_template_job" "streaming" {
     google_pubsub_subscription_iam_member.worker,
     google_pubsub_topic_iam_member.worker_rejected,
     google_storage_bucket_iam_member.grant,
+    google_storage_bucket_iam_member.worker_staging,
   ]
 }

@@ -13,6 +13,8 @@ locals {
 
   account_path = { for name, email in local.email : name => "projects/${var.project}/serviceAccounts/${email}" }
 
+  templates = "projects/_/buckets/${google_storage_bucket.staging.name}/objects/templates/"
+
   # These roles can be given for a project alone.
   project_grants = {
     worker_dataflow    = { who = "worker", role = "roles/dataflow.worker" }
@@ -25,7 +27,6 @@ locals {
   bucket_grants = {
     worker_landing   = { bucket = google_storage_bucket.landing.name, member = local.member.worker, role = "roles/storage.objectViewer" }
     worker_lake      = { bucket = google_storage_bucket.lake.name, member = local.member.worker, role = "roles/storage.objectUser" }
-    worker_staging   = { bucket = google_storage_bucket.staging.name, member = local.member.worker, role = "roles/storage.objectUser" }
     launcher_staging = { bucket = google_storage_bucket.staging.name, member = local.member.launcher, role = "roles/storage.objectUser" }
   }
 
@@ -64,6 +65,19 @@ resource "google_storage_bucket_iam_member" "grant" {
   member = each.value.member
 }
 
+# Whoever changes a template decides what runs at the next launch: no job does.
+resource "google_storage_bucket_iam_member" "worker_staging" {
+  bucket = google_storage_bucket.staging.name
+  role   = "roles/storage.objectUser"
+  member = local.member.worker
+
+  condition {
+    title       = "not_templates"
+    description = "All but the specifications of the templates."
+    expression  = "!resource.name.startsWith(\"${local.templates}\")"
+  }
+}
+
 # What lies in temp/ and staging/ beside the templates is none of its business.
 resource "google_storage_bucket_iam_member" "scheduler_templates" {
   bucket = google_storage_bucket.staging.name
@@ -73,7 +87,7 @@ resource "google_storage_bucket_iam_member" "scheduler_templates" {
   condition {
     title       = "templates"
     description = "The specifications of the templates alone."
-    expression  = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.staging.name}/objects/templates/\")"
+    expression  = "resource.name.startsWith(\"${local.templates}\")"
   }
 }
 

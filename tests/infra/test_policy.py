@@ -171,6 +171,26 @@ def test_the_reader_sees_no_rejected_row(planned: list[Planned]) -> None:
     assert rows == {"roles/bigquery.dataEditor", "roles/bigquery.metadataViewer"}
 
 
+def test_no_job_changes_what_runs_next(planned: list[Planned]) -> None:
+    conditions = {
+        (grant["member"].split("@")[0], grant["bucket"]): grant["condition"]
+        for grant in of_kind(planned, "google_storage_bucket_iam_member")
+    }
+    bucket = f"{EVERYTHING['project']}-celes-staging"
+    templates = f'resource.name.startsWith("projects/_/buckets/{bucket}/objects/templates/")'
+    (worker,) = conditions["serviceAccount:celes-worker", bucket]
+    assert worker["expression"] == f"!{templates}"
+    (scheduler,) = conditions["serviceAccount:celes-scheduler", bucket]
+    assert scheduler["expression"] == templates
+    writers = {
+        grant.who
+        for grant in planned_grants(planned)
+        if grant.on == "repository `celes-beam`"
+        if grant.role == "roles/artifactregistry.writer"
+    }
+    assert writers == {"`celes-launcher`"}
+
+
 def test_a_dataset_is_not_for_all_who_see_the_project(planned: list[Planned]) -> None:
     (dataset,) = of_kind(planned, "google_bigquery_dataset")
     assert [entry["special_group"] for entry in dataset["access"]] == ["projectOwners"]
