@@ -59,6 +59,6 @@ def needs_of(
             metric,
         )
     if shape is not None and shape.streams_per_hour:
-        yield Need("BigQuery write streams an hour", shape.streams_per_hour, STREAMS_PER_HOUR)
+        yield Need("BigQuery write streams an hour (times the keys that gather at once)", shape.streams_per_hour, STREAMS_PER_HOUR)
     if loads:
         yield Need("BigQuery load jobs of the table a day, this run", 1, _LOADS_PER_TABLE_AND_DAY)
