@@ -1,4 +1,4 @@
-"""A container engine of our own: dockerd on a private socket, gone with all it made at the end.
+"""Container engines of a test's own: dockerd on a private socket, gone with all it made at the end.
 
 It has no network of its own: what it builds and runs has that of this machine.
 """
@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 INSTALL_ENGINE = "apt-get install docker.io, and be root"
 _START_SECONDS = 30
@@ -23,21 +24,42 @@ _STORAGE = ("overlay2", "vfs")
 """The first is quick; the second works on top of another overlay, too, as in a container."""
 
 
+class Engine(Protocol):
+    """What builds images and runs what is in them."""
+
+    @property
+    def environment(self) -> Mapping[str, str]: ...
+
+    def import_base(self, tar: Path, tag: str, path: str) -> None: ...
+
+    def build(
+        self, tag: str, dockerfile: Path, context: Path, arguments: Mapping[str, str] | None = None
+    ) -> str: ...
+
+    def settings(self, image: str) -> dict[str, Any]: ...
+
+    def start(
+        self, image: str, program: str, *arguments: str, files: Mapping[Path, str]
+    ) -> str: ...
+
+    def workers(self, image: str) -> AbstractContextManager[list[str]]: ...
+
+
 class NoEngineError(Exception):
     """No daemon can run here; the text says why."""
 
 
 @dataclass(frozen=True)
-class Engine:
+class Docker:
     """Runs docker's commands against one daemon."""
 
     docker: str
-    socket: Path
+    address: Path
 
     @property
     def environment(self) -> dict[str, str]:
         """What makes clients talk to this daemon."""
-        return {"DOCKER_HOST": f"unix://{self.socket}", "DOCKER_BUILDKIT": "0"}
+        return {"DOCKER_HOST": f"unix://{self.address}", "DOCKER_BUILDKIT": "0"}
 
     def run(self, *arguments: str, ok: bool = True, seconds: float = 300) -> str:
         """What a command prints; it must succeed, unless ``ok`` is false."""
@@ -63,14 +85,29 @@ class Engine:
             seconds=600,
         )
 
-    def inspect(self, image: str) -> dict[str, Any]:
-        """What the engine knows of an image."""
+    def import_base(self, tar: Path, tag: str, path: str) -> None:
+        """Make an image of a file system."""
+        self.run("import", "--change", f"ENV PATH={path}", str(tar), tag)
+
+    def settings(self, image: str) -> dict[str, Any]:
+        """The configuration of an image."""
         (found,) = json.loads(self.run("image", "inspect", image))
-        return dict(found)
+        return dict(found["Config"])
+
+    def start(self, image: str, program: str, *arguments: str, files: Mapping[Path, str]) -> str:
+        """Run a program of an image to its end; returns what it printed."""
+        volumes = [part for k, v in files.items() for part in ("--volume", f"{k}:{v}:ro")]
+        place = ("--network", "host", "--entrypoint", program)
+        return self.run("run", "--rm", *place, *volumes, image, *arguments)
+
+    @contextmanager
+    def workers(self, image: str) -> Iterator[list[str]]:
+        """The flags with which Beam starts workers of an image by itself."""
+        yield ["--environment_type", "DOCKER", "--environment_config", image]
 
 
 @contextmanager
-def private_engine() -> Iterator[Engine]:
+def private_docker() -> Iterator[Docker]:
     """Start a daemon; it, its containers and its images are gone afterwards.
 
     Raises ``NoEngineError`` where none can run.
@@ -80,7 +117,7 @@ def private_engine() -> Iterator[Engine]:
         raise NoEngineError(f"no container engine: {INSTALL_ENGINE}")
     # Sockets have short names.
     folder = Path(tempfile.mkdtemp(prefix="celes-dk-"))
-    engine = Engine(docker, folder / "socket")
+    engine = Docker(docker, folder / "socket")
     process = None
     try:
         said = ""
@@ -102,13 +139,13 @@ def private_engine() -> Iterator[Engine]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(daemon: str, engine: Engine, folder: Path, storage: str) -> subprocess.Popen[bytes]:
+def _start(daemon: str, engine: Docker, folder: Path, storage: str) -> subprocess.Popen[bytes]:
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
             [
                 daemon,
                 *("--data-root", str(folder / storage), "--exec-root", str(folder / "exec")),
-                *("--pidfile", str(folder / "pid"), "--host", f"unix://{engine.socket}"),
+                *("--pidfile", str(folder / "pid"), "--host", f"unix://{engine.address}"),
                 *("--iptables=false", "--ip6tables=false", "--bridge=none"),
                 *("--storage-driver", storage),
             ],
@@ -119,7 +156,7 @@ def _start(daemon: str, engine: Engine, folder: Path, storage: str) -> subproces
         )
 
 
-def _answers(engine: Engine, process: subprocess.Popen[bytes]) -> bool:
+def _answers(engine: Docker, process: subprocess.Popen[bytes]) -> bool:
     deadline = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         asked = [engine.docker, "version", "--format", "{{.Server.Version}}"]
@@ -130,6 +167,18 @@ def _answers(engine: Engine, process: subprocess.Popen[bytes]) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until something listens on a port of this machine; fails when the process ends."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"ended with code {process.returncode}"
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"nothing listens on port {port}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -19,14 +19,15 @@ from tests.deploy.engine import Engine
 from tests.tools import ROOT, missing
 
 PARTS = ROOT / ".tools" / "image"
-BASE, IMAGE = "stand-in:base", "celes-beam:test"
+BASE, IMAGE = "localhost/stand-in:base", "localhost/celes-beam:test"
+DEBIAN = "localhost/stand-in:debian"
 _BASE = """\
-FROM stand-in:debian
+FROM localhost/stand-in:debian
 COPY boot /opt/apache/beam/boot
 COPY python_template_launcher /opt/google/dataflow/python_template_launcher
 """
 _LAUNCHER = '#!/bin/sh\nexec python "$FLEX_TEMPLATE_PYTHON_PY_FILE" "$@"\n'
-_PATH = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def need_parts() -> None:
@@ -38,7 +39,7 @@ def need_parts() -> None:
 
 def build_base(engine: Engine, folder: Path) -> None:
     """Make the stand-in of both base images."""
-    engine.run("import", "--change", _PATH, str(PARTS / "base.tar"), "stand-in:debian")
+    engine.import_base(PARTS / "base.tar", DEBIAN, _PATH)
     folder.mkdir()
     shutil.copy(PARTS / "boot", folder / "boot")
     launcher = folder / "python_template_launcher"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,8 @@ from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
 from pipelines import batch
 from tests.cloud import fresh_name, use
-from tests.deploy.engine import Engine, NoEngineError, private_engine
+from tests.deploy.buildah_engine import private_buildah
+from tests.deploy.engine import Engine, NoEngineError, private_docker
 from tests.deploy.image_parts import IMAGE, build_base, build_image, derive, need_parts
 from tests.deploy.standin import PROJECT, REGION, DataflowStandIn, throwaway_key
 from tests.tools import ROOT, missing
@@ -30,12 +34,21 @@ REGIONS = ("Norte", "Sur", "Este")
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
+    """Docker's, or buildah where no daemon can run; CELES_IMAGE_ENGINE names one of them."""
     need_parts()
-    try:
-        with private_engine() as started:
+    kinds = {"docker": private_docker, "buildah": private_buildah}
+    wanted = os.environ.get("CELES_IMAGE_ENGINE")
+    reasons = []
+    for name in [wanted] if wanted else kinds:
+        with ExitStack() as stack:
+            try:
+                started = stack.enter_context(kinds[name]())
+            except NoEngineError as error:
+                reasons.append(str(error))
+                continue
             yield started
-    except NoEngineError as error:
-        missing(str(error))
+            return
+    missing("; ".join(reasons))
 
 
 @pytest.fixture(scope="module")
@@ -65,43 +78,65 @@ def bucket(storage_server: Server) -> Iterator[Any]:
 def worker(built: Engine, storage_server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Our image for workers that find the local Cloud Storage."""
     lines = "\n".join(f"ENV {k}={v}" for k, v in storage_server.environment.items())
-    return derive(built, "celes-beam:worker", tmp_path_factory.mktemp("worker") / "context", lines)
-
-
-def run_in(engine: Engine, image: str, bucket: Any, lake: str) -> subprocess.CompletedProcess[str]:
-    """Run ``pipelines.batch`` with all its DoFns in containers of an image."""
-    where = f"gs://{bucket.name}"
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "pipelines.batch", "--runner", "PortableRunner"),
-            *("--job_endpoint", "embed", "--environment_type", "DOCKER"),
-            *("--environment_config", image, "--input", f"{where}/in/"),
-            *("--output", f"{where}/{lake}", "--progress", "off", "--run_id", "in-the-image"),
-        ],
-        cwd=ROOT,
-        env=os.environ | engine.environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
+    return derive(
+        built, "localhost/celes-beam:worker", tmp_path_factory.mktemp("worker") / "context", lines
     )
 
 
+def run_in(engine: Engine, image: str, bucket: Any, lake: str) -> subprocess.CompletedProcess[str]:
+    """Run ``pipelines.batch`` with all its DoFns in an image."""
+    where = f"gs://{bucket.name}"
+    with engine.workers(image) as flags:
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "pipelines.batch", "--runner", "PortableRunner"),
+                *("--job_endpoint", "embed", *flags, "--input", f"{where}/in/"),
+                *("--output", f"{where}/{lake}", "--progress", "off", "--run_id", "in-the-image"),
+            ],
+            cwd=ROOT,
+            env=os.environ | engine.environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+
 def test_it_says_what_it_is_and_holds_no_source(built: Engine) -> None:
-    settings = built.inspect(IMAGE)["Config"]
+    settings = built.settings(IMAGE)
 
     assert settings["Entrypoint"] == ["/opt/apache/beam/boot"]
     assert "FLEX_TEMPLATE_PYTHON_PY_FILE=/template/flex.py" in settings["Env"]
     assert settings["Labels"]["org.opencontainers.image.version"] == "0.1.0"
     assert settings["Labels"]["org.opencontainers.image.revision"] == "0123abc"
-    listed = built.run(
-        *("run", "--rm", "--network", "host", "--entrypoint", "python", IMAGE, "-c"),
+    listed = built.start(
+        *(IMAGE, "python", "-c"),
         "import celes_beam, pipelines.batch, os; print(celes_beam.__file__); "
         "print(sorted(os.listdir('/src')), os.listdir('/template'))",
+        files={},
     )
     assert "/dist-packages/celes_beam/" in listed or "/site-packages/celes_beam/" in listed
     assert "tests" not in listed
+    assert ".git" not in listed
     assert "['flex.py']" in listed
+
+
+def test_its_packages_are_those_of_the_lock(built: Engine) -> None:
+    said = built.start(IMAGE, "python", "-m", "pip", "freeze", "--all", files={})
+
+    lock = (ROOT / "requirements" / "run.txt").read_text()
+    pinned = defaultdict(set)
+    for name, version in re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==([^ ]+) ", lock, re.MULTILINE):
+        pinned[_plain(name)].add(version)
+    found = re.findall(r"^([\w.-]+)==(\S+)$", said, re.MULTILINE)
+    inside = {_plain(name): version for name, version in found}
+    assert {n: v for n, v in inside.items() if n in pinned and v not in pinned[n]} == {}
+    # Of the lock only what is for other systems is not there.
+    assert pinned.keys() - inside.keys() <= {"pywin32-ctypes"}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_it_launches_a_template(
@@ -109,15 +144,15 @@ def test_it_launches_a_template(
 ) -> None:
     """As Google's launcher does: the named file, with --name=value, and a job at the end."""
     key, where = throwaway_key(tmp_path, dataflow.url), f"gs://{bucket.name}"
-    built.run(
-        *("run", "--rm", "--network", "host", "--volume", f"{key}:/key.json:ro"),
-        *("--env", "GOOGLE_APPLICATION_CREDENTIALS=/key.json", "--env", "NO_GCE_CHECK=true"),
-        *("--entrypoint", "/opt/google/dataflow/python_template_launcher", worker),
+    settings = ("GOOGLE_APPLICATION_CREDENTIALS=/key.json", "NO_GCE_CHECK=true")
+    built.start(
+        *(worker, "env", *settings, "/opt/google/dataflow/python_template_launcher"),
         *(f"--input={where}/in/*.csv", f"--output={where}/launched", "--reprocess=false"),
         *("--runner=DataflowRunner", f"--project={PROJECT}", f"--region={REGION}"),
         *("--job_name=celes-batch", f"--temp_location={where}/temp"),
         *(f"--staging_location={where}/staging", f"--template_location={where}/job/job_object"),
         f"--sdk_container_image={REGION}-docker.pkg.dev/{PROJECT}/celes-beam/celes-beam:0.1.0",
+        files={key: "/key.json"},
     )
 
     job = json.loads(bucket.blob("job/job_object").download_as_bytes())
@@ -147,7 +182,7 @@ def test_without_the_package_they_fail(
 ) -> None:
     """Which shows that they do run in the image, and not beside it."""
     lines = "RUN python -m pip uninstall --yes --root-user-action=ignore celes-beam"
-    bare = derive(built, "celes-beam:bare", tmp_path / "context", lines)
+    bare = derive(built, "localhost/celes-beam:bare", tmp_path / "context", lines)
 
     ended = run_in(built, bare, bucket, "bare")
 
