@@ -6,12 +6,15 @@ All settings of Spark stand here, those for gs:// in ``gcs_settings``.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -207,12 +210,26 @@ def start_spark(
     for name, value in preferred.items():
         conf.setIfMissing(name, value)
     _check_master(conf.get("spark.master", ""))
+    # It logs the traceback of each call that failed or was interrupted, which we explain.
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
     try:
-        context = SparkContext(conf=conf, gateway=gateway)
+        with _own_interrupt():
+            context = SparkContext(conf=conf, gateway=gateway)
     except Exception as error:
         raise LocalServerError(f"Spark did not start: {shortened(str(error))}") from error
     context.setLogLevel("ERROR")
     return context
+
+
+@contextmanager
+def _own_interrupt() -> Iterator[None]:
+    """Take Ctrl-C back from a new context, which calls Java within a call that goes on."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def _launch(settings: Mapping[str, str], log: Path) -> Any:
