@@ -122,7 +122,7 @@ def _plan_stream(flags: argparse.Namespace) -> int:
     from celes_beam.plan.asked import Asked  # noqa: PLC0415
     from celes_beam.plan.google import Google  # noqa: PLC0415
     from celes_beam.plan.prices import read_prices  # noqa: PLC0415
-    from celes_beam.plan.quotas import needs_of  # noqa: PLC0415
+    from celes_beam.plan.quotas import needs_of, stream_doubts  # noqa: PLC0415
     from celes_beam.plan.refusals import StreamShape, refusals, stream_refusals  # noqa: PLC0415
 
     options, prices = stream_options(flags), read_prices(flags.prices)
@@ -144,6 +144,7 @@ def _plan_stream(flags: argparse.Namespace) -> int:
         checks, asked = all_checks(job, setup, look.subscription, look.looks)
     if look.refused:
         return _refuse(look.refused, as_json=flags.json)
+    checks += stream_doubts(shape)
     backlog = asked.backlog
     waits = f"{backlog.messages:,} messages wait" if backlog else "its backlog is not known"
     plan = Plan(

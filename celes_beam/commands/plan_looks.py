@@ -83,7 +83,7 @@ class StreamLook:
         """What has to be looked at."""
         looks: list[Look] = []
         if self._options.topic is None:
-            looks.append(("subscription", self._look))
+            looks.append(("dead-letter policy", self._look))
         letters = self._options.dead_letter_topic
         if letters is not None:
             path = full_path(letters, "topic", "--dead_letter_topic")

@@ -115,7 +115,7 @@ class Plan:
             table.add_row(
                 line.name,
                 f"{line.quantity:,.3f}",
-                line.unit + (f", {line.free:g} free" if line.free else ""),
+                line.unit + (f", {line.free:.3g} free" if line.free else ""),
                 _price(line.price),
                 f"{line.amount:,.2f}",
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from celes_beam.doctor.check import Check, State
 from celes_beam.plan.google import Quota
 from celes_beam.plan.job import Job
 from celes_beam.plan.refusals import STREAMS_PER_HOUR, StreamShape
@@ -59,6 +60,22 @@ def needs_of(
             metric,
         )
     if shape is not None and shape.streams_per_hour:
-        yield Need("BigQuery write streams an hour (times the keys that gather at once)", shape.streams_per_hour, STREAMS_PER_HOUR)
+        yield Need(
+            "BigQuery write streams an hour",
+            shape.streams_per_hour,
+            STREAMS_PER_HOUR,
+        )
     if loads:
         yield Need("BigQuery load jobs of the table a day, this run", 1, _LOADS_PER_TABLE_AND_DAY)
+
+
+def stream_doubts(shape: StreamShape) -> Iterator[Check]:
+    """A warning where a second key that gathers would make more write streams than are allowed."""
+    if shape.streams_per_hour * 2 <= STREAMS_PER_HOUR:
+        return
+    said = (
+        f"{shape.streams_per_hour:,.0f} an hour for each key that gathers batches, and Dataflow "
+        f"may gather on several at once: the quota is {STREAMS_PER_HOUR:,}"
+    )
+    remedy = "give --max_batch_seconds 5, and --max_batch_rows that are not full before that"
+    yield Check("write streams", State.WARNING, said, remedy)

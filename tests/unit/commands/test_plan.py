@@ -82,6 +82,16 @@ def test_people_read_the_same(capsys: pytest.CaptureFixture[str]) -> None:
         assert part in text, text
 
 
+@pytest.mark.parametrize(("seconds", "doubted"), [("1", True), ("5", False)])
+def test_several_keys_that_gather_are_a_doubt(
+    capsys: pytest.CaptureFixture[str], seconds: str, doubted: bool
+) -> None:
+    flags = (*STREAM, *JOB, "--offline", "--delivery=exactly_once", "--max_batch_seconds", seconds)
+    code, told = plan(capsys, *flags)
+    assert code == 0
+    assert [check["name"] for check in told["checks"]] == ["write streams"] * doubted
+
+
 def test_what_breaks_is_refused_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     flags = (*STREAM, *JOB, "--delivery=exactly_once", "--max_batch_seconds=0.5", "--public_ips")
     assert cli.main(("plan", *flags)) == 2
