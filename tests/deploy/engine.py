@@ -136,6 +136,9 @@ def private_docker() -> Iterator[Docker]:
     finally:
         if process is not None:
             _end(process)
+        # The daemon leaves its network mounted there.
+        for mounted in (folder / "exec" / "netns").glob("*"):
+            subprocess.run(["umount", str(mounted)], capture_output=True, check=False)
         shutil.rmtree(folder, ignore_errors=True)
 
 
