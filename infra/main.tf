@@ -5,6 +5,7 @@ locals {
     "bigquerystorage.googleapis.com",
     "billingbudgets.googleapis.com",
     "cloudkms.googleapis.com",
+    "cloudresourcemanager.googleapis.com",
     "cloudscheduler.googleapis.com",
     "compute.googleapis.com",
     "dataflow.googleapis.com",

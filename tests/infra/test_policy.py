@@ -261,6 +261,8 @@ def test_jobs_are_given_what_their_templates_have(planned: list[Planned]) -> Non
         for parameter, value in given.items():
             choices = [c["value"] for c in parameters[parameter].get("enumOptions", [])]
             assert not choices or value in choices, parameter
+            for pattern in parameters[parameter].get("regexes", []):
+                assert re.fullmatch(pattern, value), parameter
 
 
 def test_dataflow_refuses_a_dead_letter_policy(planned: list[Planned]) -> None:
