@@ -9,10 +9,6 @@ import pytest
 from tests.infra.terraform import EVERYTHING, Planned, Workspace, open_workspace
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "infra: needs terraform; run by `make infra-test` as well")
-
-
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return open_workspace(tmp_path_factory.mktemp("terraform"))
