@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run engines local test lint format typecheck layers unit test-slow bench bench-cloud tools prism lock spark-jars bench-streaming clean
+.PHONY: help run engines local test lint format typecheck layers unit test-slow bench bench-cloud tools prism lock spark-jars bench-streaming test-image infra-test infra-tools check-image sbom audit template template-metadata clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,41 @@ layers: .venv/.dev ## imports go one way
 unit: .venv/.dev ## the tests, but for those marked slow
 	$(BIN)/python -m pytest -m "not slow and not image and not infra"
 
+test-image: .venv/.dev ## build the image and run DoFns in it (needs root, Docker or buildah, mmdebstrap, Go)
+	tools/image_parts.sh
+	$(BIN)/python -m pytest -m image
+
+infra-test: .venv/.dev infra-tools ## check infra/ with Terraform (needs Go, and terraform)
+	$(BIN)/python -m pytest -m infra
+
+PROVIDERS := $(foreach name,google google-beta,.tools/terraform/registry.terraform.io/hashicorp/$(name)/8.7.0/linux_amd64/terraform-provider-$(name)_v8.7.0)
+
+infra-tools: .venv-tools/.done $(PROVIDERS) ## build what stands in for Google's Terraform providers
+
+$(PROVIDERS): $(wildcard tests/infra/provider/*.go tests/infra/provider/schema/*) tests/infra/provider/go.sum
+	cd tests/infra/provider && go build -o $(CURDIR)/$@ .
+
+check-image: .venv-tools/.done ## style of Dockerfile.flex; secrets in the repository
+	.venv-tools/bin/hadolint Dockerfile.flex
+	git ls-files -z | xargs -0 .venv-tools/bin/detect-secrets-hook --baseline .secrets.baseline
+
+sbom: .venv/.run .venv-tools/.done ## the packages of the image and their licences, in build/
+	mkdir -p build
+	.venv-tools/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+	  --validate --of JSON -o build/sbom.json requirements/run.txt
+	.venv-tools/bin/pip-licenses --python $(BIN)/python --from=mixed --format=markdown \
+	  --partial-match --fail-on "GPL;GNU General Public" --output-file build/licences.md \
+	  --packages $$(grep -oE '^[a-z0-9._-]+==' requirements/run.txt | tr -d =)
+
+audit: .venv-tools/.done ## known vulnerabilities of the locked packages (asks PyPI)
+	.venv-tools/bin/pip-audit --strict --require-hashes --disable-pip -r requirements/run.txt
+
+template: .venv/.run ## write the three Flex Templates' specs (IMAGE=…, TO=gs://…/templates or a folder)
+	$(BIN)/celes-beam deploy template all --image $(IMAGE) --to $(TO)
+
+template-metadata: .venv/.run ## derive templates/*.json from the flags of the pipelines
+	$(BIN)/celes-beam deploy metadata
+
 test-slow: .venv/.dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
@@ -46,7 +81,7 @@ bench-cloud: .venv/.dev ## measure a run into the local Cloud Storage and BigQue
 bench-streaming: .venv/.dev ## measure a stream into the local BigQuery
 	$(BIN)/python -m benchmarks --only streaming $(ARGS)
 
-tools: prism .tools/bin/fake-gcs-server ## build what some tests run against (needs Go)
+tools: prism .tools/bin/fake-gcs-server .tools/bin/actionlint ## build what some tests run against (needs Go)
 
 spark-jars: .tools/jars/gcs-connector-3.1.9-shaded.jar ## fetch what Spark needs for gs:// (needs Maven)
 
@@ -59,6 +94,9 @@ prism: .tools/bin/prism ## build Beam's Prism runner (needs Go)
 .tools/bin/prism:
 	GOBIN=$(CURDIR)/.tools/bin go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
 
+.tools/bin/actionlint:
+	GOBIN=$(CURDIR)/.tools/bin go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
 .tools/bin/fake-gcs-server:
 	GOBIN=$(CURDIR)/.tools/bin go install github.com/fsouza/fake-gcs-server@v1.56.1
 
@@ -70,9 +108,17 @@ lock: .venv/.dev ## choose new versions of the dependencies, with hashes
 	    --generate-hashes --no-emit-package celes-beam --upgrade --quiet \
 	    --custom-compile-command "make lock" -o requirements/$$kind.txt || exit 1; \
 	done
+	$(BIN)/uv pip compile requirements/tools.in --universal --python-version 3.11 \
+	  --generate-hashes --upgrade --quiet --custom-compile-command "make lock" -o requirements/tools.txt
+
+.venv-tools/.done: requirements/tools.txt | .venv/bin/python
+	@echo "Installing what looks at infra/ and the image into .venv-tools, once"
+	@$(BIN)/python -m venv .venv-tools
+	@.venv-tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/tools.txt
+	@touch $@
 
 clean: ## remove what make made
-	rm -rf .venv .venv-bench .tools build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-bench .venv-tools .tools build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -27,7 +27,7 @@ from tests.deploy.image_parts import IMAGE, build_base, build_image, derive, nee
 from tests.deploy.standin import PROJECT, REGION, DataflowStandIn, throwaway_key
 from tests.tools import ROOT, missing
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.image, pytest.mark.timeout(900)]
 HEADER = "id_cliente,fecha_de_transaccion,cantidad_de_venta,categoria_de_producto,region_de_venta\n"
 REGIONS = ("Norte", "Sur", "Este")
 

@@ -321,7 +321,8 @@ def test_what_a_user_can_get_wrong_is_one_line(
     ("flags", "says"),
     [
         (["--runner", "PrismRunner", "--prism_location", "nowhere"], "--prism_location (make"),
-        (["--runner", "DataflowRunner", "--project", "celes-dev"], "region"),
+        (["--runner", "DataflowRunner", "-o", "gs://b/lake"], "--sdk_container_image is missing"),
+        (["--runner", "DataflowRunner", "--project", "celes-dev"], "the disk of this machine"),
     ],
 )
 def test_what_a_runner_lacks_is_one_line(tmp_path: Path, flags: list[str], says: str) -> None:

@@ -111,7 +111,7 @@ def test_a_deadline_ends_it(numbered: Numbered, tmp_path: Path) -> None:
 def test_sigterm_writes_and_acks_what_was_pulled(
     runner: list[str], numbered: Numbered, tmp_path: Path
 ) -> None:
-    numbered.publish(range(20_000))
+    numbered.publish(range(30_000))
     settings = json.dumps({"max_batch_rows": 500, "sink_seconds": 0.2, "deadline": 120.0})
 
     with pull_process(numbered.subscription, tmp_path / "out", settings, *runner) as pulled:
@@ -122,9 +122,9 @@ def test_sigterm_writes_and_acks_what_was_pulled(
 
     done = pulled.numbers
     assert (ended["state"], ended["ended_by"]) == ("DONE", "stop")
-    assert ended["acked"] == len(done) < 20_000
-    rest = numbered.left(expected=20_000 - len(done))
-    assert sorted(done + rest) == list(range(20_000))
+    assert ended["acked"] == len(done) < 30_000
+    rest = numbered.left(expected=30_000 - len(done))
+    assert sorted(done + rest) == list(range(30_000))
 
 
 @pytest.mark.slow

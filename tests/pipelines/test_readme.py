@@ -24,7 +24,8 @@ MAKE = {"make run\n", "make engines\n", "make local\n", "make test\n"}
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
     """A folder that looks like the checkout, for what the README makes there."""
-    for name in ("celes_beam", "pipelines", "pandas_jobs", "dask_jobs", "Makefile", "requirements", "pyproject.toml"):
+    packages = ("celes_beam", "pipelines", "pandas_jobs", "dask_jobs")
+    for name in (*packages, "Makefile", "requirements", "pyproject.toml"):
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
 

@@ -23,17 +23,26 @@ def deliver_file(
     """
     url = f"gs://{bucket}/{name}"
     with cloud_errors("write", url, needs=OBJECT_CREATOR):
-        from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415
+        from google.api_core.exceptions import NotFound, PreconditionFailed  # noqa: PLC0415
         from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
 
         # Without a size for its pieces an upload would hold up to 100 MB in memory.
         blob = storage_client().bucket(bucket).blob(name, chunk_size=PIECE_BYTES)
         # To send the same bytes once more does no harm, so every request may be repeated.
         match = 0 if if_absent else None
-        try:
+
+        def upload() -> None:
             blob.upload_from_filename(
                 str(path), checksum="crc32c", retry=DEFAULT_RETRY, if_generation_match=match
             )
+
+        try:
+            try:
+                upload()
+            except NotFound as error:
+                if not is_session_gone(error):
+                    raise
+                upload()
         except PreconditionFailed as error:
             # Refused, perhaps, by a try of ours whose answer was lost: then it holds these bytes.
             blob.reload(retry=DEFAULT_RETRY)
@@ -48,3 +57,13 @@ def deliver_file(
             f"{url} arrived with the checksum {arrived}, and was sent with {crc32c}; nothing was "
             "committed, run again"
         )
+
+
+def is_session_gone(error: BaseException | None) -> bool:
+    """Whether an upload in pieces has to begin anew: its session ended with a lost answer.
+
+    See cloud.google.com/storage/docs/resumable-uploads, "Resuming an interrupted upload".
+    """
+    from google.api_core.exceptions import NotFound  # noqa: PLC0415
+
+    return isinstance(error, NotFound) and "upload_id=" in str(error)

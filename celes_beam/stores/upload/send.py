@@ -32,6 +32,7 @@ from celes_beam.errors import (
     StorageError,
 )
 from celes_beam.stores.cloud.buckets import bucket_errors
+from celes_beam.stores.cloud.deliver import is_session_gone
 from celes_beam.stores.upload.plan import Transfer, crc32c_of
 from celes_beam.stores.upload.sources import SourceFile, status_of
 from celes_beam.stores.upload.transport import MeteredAdapter, Stopped, metered_client
@@ -171,7 +172,7 @@ class Sender:
                     f"{place} was written or deleted by someone else since it was listed; run it "
                     "again"
                 ) from error
-            if isinstance(error, _FINAL):
+            if isinstance(error, _FINAL) and not is_session_gone(error):
                 raise error
             if error is None:
                 _remove(blob)
