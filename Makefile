@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run engines local test lint format typecheck layers unit test-slow bench bench-cloud tools prism lock spark-jars bench-streaming test-image infra-test infra-tools check-image sbom audit template template-metadata clean
+.PHONY: help run engines local test lint format typecheck layers unit test-slow bench bench-cloud tools prism lock spark-jars bench-streaming test-image infra-test infra-tools infra-schema check-image sbom audit template template-metadata clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,12 +41,18 @@ test-image: .venv/.dev ## build the image and run DoFns in it (needs root, Docke
 infra-test: .venv/.dev infra-tools ## check infra/ with Terraform (needs Go, and terraform)
 	$(BIN)/python -m pytest -m infra
 
-PROVIDERS := $(foreach name,google google-beta,.tools/terraform/registry.terraform.io/hashicorp/$(name)/8.7.0/linux_amd64/terraform-provider-$(name)_v8.7.0)
+infra-tools: .venv-tools/.done .tools/terraform/.done ## build what stands in for Google's Terraform providers
 
-infra-tools: .venv-tools/.done $(PROVIDERS) ## build what stands in for Google's Terraform providers
+.tools/terraform/.done: $(wildcard tests/infra/provider/*.go tests/infra/provider/go.* tests/infra/provider/schema/*.json)
+	for name in google google-beta; do \
+	  folder=$(CURDIR)/.tools/terraform/registry.terraform.io/hashicorp/$$name/8.7.0/$$(go env GOOS)_$$(go env GOARCH); \
+	  mkdir -p $$folder && go -C tests/infra/provider build -trimpath -o $$folder/terraform-provider-$${name}_v8.7.0 . \
+	    || exit 1; \
+	done
+	@touch $@
 
-$(PROVIDERS): $(wildcard tests/infra/provider/*.go tests/infra/provider/schema/*) tests/infra/provider/go.sum
-	cd tests/infra/provider && go build -o $(CURDIR)/$@ .
+infra-schema: .venv/.dev ## write infra/bigquery from the contract
+	$(BIN)/python -m celes_beam.stores.warehouse.terraform_files infra/bigquery
 
 check-image: .venv-tools/.done ## style of Dockerfile.flex; secrets in the repository
 	.venv-tools/bin/hadolint Dockerfile.flex
