@@ -7,6 +7,7 @@ when a test first asks for one, and are stopped at the end.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,15 @@ settings.register_profile("wide", deadline=None, max_examples=1000)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "here")
 )
+
+
+@pytest.fixture(autouse=True)
+def quiet_beam() -> Iterator[None]:
+    """What a launch lets Beam say is not said in the tests after it."""
+    logger = logging.getLogger("apache_beam")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(params=["DirectRunner", "PrismRunner"])

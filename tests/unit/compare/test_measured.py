@@ -77,7 +77,8 @@ def peak_seen_from_afresh(code: str, before: str = "") -> float:
         "with tempfile.TemporaryFile() as out:\n"
         f"    print(measured.run_measured([sys.executable, '-c', {code!r}], out, out).peak_mb)\n"
     )
-    command = [sys.executable, "-c", script]
+    # By way of a shell: what a process starts counts from its own size on.
+    command = ["/bin/sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", script]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     return float(said.stdout)
 
