@@ -17,8 +17,8 @@ if ! [ -s "$parts/base.tar" ]; then
   mmdebstrap -q --variant=minbase --include=ca-certificates,python3,python3-venv,python3-pip \
     --customize-hook='rm -f "$1"/usr/lib/python3.11/EXTERNALLY-MANAGED' \
     --customize-hook='ln -s /usr/bin/python3 "$1"/usr/local/bin/python' \
-    bookworm "$parts/base.tar.part"
-  mv "$parts/base.tar.part" "$parts/base.tar"
+    bookworm "$parts/base.part.tar"
+  mv "$parts/base.part.tar" "$parts/base.tar"
 fi
 
 beam=$(sed -n 's/^apache-beam\[\{0,1\}[a-z]*\]\{0,1\}==\([0-9.]*\).*/\1/p' requirements/run.txt)
