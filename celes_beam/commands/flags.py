@@ -7,6 +7,7 @@ at once and a flag is described in one place.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -141,6 +142,11 @@ def add_partition_flags(group: Any) -> None:
         help="comma list of region_de_venta, categoria_de_producto, fecha (day), mes (month) and "
         "anio (year), or none (default: %(default)s)",
     )
+    add_target_file_flag(group)
+
+
+def add_target_file_flag(group: Any) -> None:
+    """``--target_file_mb``."""
     group.add_argument(
         "--target_file_mb",
         type=positive_int("--target_file_mb"),
@@ -316,6 +322,21 @@ def whole_number(flag: str) -> Callable[[str], int]:
         if value % 1 != 0:  # also of nan and inf, whose rest is nan
             raise ConfigError(f"{flag} {text}: expected a whole number, such as 1000 or 1e6")
         return int(value)
+
+    return parse
+
+
+def number(flag: str, least: float, most: float) -> Callable[[str], float]:
+    """Read a number from ``least`` to ``most``, both included."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise ConfigError(f"{flag} {text}: expected a number from {least:g} to {most:,.0f}")
+        return value
 
     return parse
 

@@ -7,17 +7,16 @@ once.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 import uuid
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from celes_beam.commands.dataset_flags import share
 from celes_beam.commands.flags import (
     FlagParser,
     add_report_flags,
+    number,
     positive_int,
     text_list,
     whole_number,
@@ -63,7 +62,7 @@ def add_publish_command(groups: argparse._SubParsersAction[Any]) -> None:
     )
     command.add_argument(
         "--wait_for_subscription",
-        type=_number("--wait_for_subscription", 0.1, 3600.0),
+        type=number("--wait_for_subscription", 0.1, 3600.0),
         metavar="SECONDS",
         help="begin once the topic has a subscription, and wait for that so long; what is sent "
         "before is kept for nobody",
@@ -77,14 +76,14 @@ def add_publish_command(groups: argparse._SubParsersAction[Any]) -> None:
 def _add_pace_flags(group: Any) -> None:
     group.add_argument(
         "--rate",
-        type=_number("--rate", 0.0, 1e6),
+        type=number("--rate", 0.0, 1e6),
         default=_DEFAULT_RATE,
         metavar="N",
         help="messages a second; 0 for as many as can be (default: 1000)",
     )
     group.add_argument(
         "--duration",
-        type=_number("--duration", 0.1, _WEEK),
+        type=number("--duration", 0.1, _WEEK),
         metavar="SECONDS",
         help="how long to send (default: 60, or as long as --rows take)",
     )
@@ -300,16 +299,3 @@ def _print(summary: dict[str, Any], console: Any) -> None:
 def _row_range(summary: dict[str, Any]) -> str:
     first, rows = summary["first_row"], summary["rows"]
     return f"{first:,} to {first + rows - 1:,}" if rows else "none"
-
-
-def _number(flag: str, least: float, most: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not least <= value <= most:
-            raise ConfigError(f"{flag} {text}: expected a number from {least:g} to {most:,.0f}")
-        return value
-
-    return parse

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from celes_beam.commands.flags import (
     add_rules_flags,
     add_table_flags,
+    add_target_file_flag,
     add_written_flags,
     positive_int,
 )
@@ -154,13 +155,7 @@ def _add_sinks(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMNS",
         help="as for pipelines.batch (default: as the lake is)",
     )
-    group.add_argument(
-        "--target_file_mb",
-        type=positive_int("--target_file_mb"),
-        default=128,
-        metavar="MB",
-        help="a Parquet file is finished at about this size (default: %(default)s)",
-    )
+    add_target_file_flag(group)
     group.add_argument(
         "--dead_letter_topic",
         metavar="PATH",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import math
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, get_args
@@ -16,6 +14,7 @@ from celes_beam.commands.flags import (
     add_rules_flags,
     add_table_flags,
     add_transform,
+    number,
     one_header_each,
     positive_int,
 )
@@ -112,7 +111,7 @@ def _add_message_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--max_batch_seconds",
-        type=_seconds("--max_batch_seconds", 0.01, _LONGEST_BATCH),
+        type=number("--max_batch_seconds", 0.01, _LONGEST_BATCH),
         default=1.0,
         metavar="SECONDS",
         help="a batch waits for further messages so long (default: %(default)s)",
@@ -133,7 +132,7 @@ def _add_sink_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--lake_flush_seconds",
-        type=_seconds("--lake_flush_seconds", 1.0, _DAY),
+        type=number("--lake_flush_seconds", 1.0, _DAY),
         default=60.0,
         metavar="SECONDS",
         help="one commit of the lake takes what came in so many seconds (default: %(default)s)",
@@ -147,7 +146,7 @@ def _add_sink_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--dedupe_minutes",
-        type=_seconds("--dedupe_minutes", 1.0, 24 * 60.0),
+        type=number("--dedupe_minutes", 1.0, 24 * 60.0),
         default=10.0,
         metavar="MINUTES",
         help="how long a message that comes again is known to be there, where there is a journal "
@@ -184,13 +183,13 @@ def _add_ending_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--idle_timeout",
-        type=_seconds("--idle_timeout", 0.1, _DAY),
+        type=number("--idle_timeout", 0.1, _DAY),
         metavar="SECONDS",
         help="when no message came for so long",
     )
     group.add_argument(
         "--deadline",
-        type=_seconds("--deadline", 0.1, 366 * _DAY),
+        type=number("--deadline", 0.1, 366 * _DAY),
         metavar="SECONDS",
         help="after so long",
     )
@@ -278,19 +277,6 @@ def _check_flags_fit(flags: argparse.Namespace) -> None:
         for name, default in (("partition_by", "region_de_venta"), ("lake_flush_seconds", 60.0)):
             if getattr(flags, name) != default:
                 raise ConfigError(f"--{name} is for a lake: leave it out, or give --output")
-
-
-def _seconds(flag: str, least: float, most: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not least <= value <= most:
-            raise ConfigError(f"{flag} {text}: expected a number from {least:g} to {most:g}")
-        return value
-
-    return parse
 
 
 def _port(text: str) -> int:
