@@ -91,8 +91,11 @@ def test_a_service_that_is_busy_is_asked_again(
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_bad_network_is_borne(proxy: FaultProxy, folder: Path, seed: int) -> None:
+    # Of a piece that is sent again, for its answer was lost, the server may make an object twice as
+    # long, which then is one of somebody else's: Cloud Storage goes by the piece's range.
+    unheard = dict.fromkeys(("cut", "lose_answer"), r"/storage/(?!.*upload_id=)")
     faults = [
-        proxy.add(how, at_random(0.06, seed * 10 + i), path="/storage/")
+        proxy.add(how, at_random(0.06, seed * 10 + i), path=unheard.get(how, "/storage/"))
         for i, how in enumerate(("drop", "reset", "half", "cut", "lose_answer", "answer"))
     ]
     name = new_name()

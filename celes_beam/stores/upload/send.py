@@ -12,6 +12,7 @@ are many, and it is they that are sent side by side.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -43,6 +44,8 @@ FIRST_PAUSE_SECONDS = 0.5
 _MOST_PAUSE_SECONDS = 8.0
 _LOGGER = logging.getLogger(__name__)
 _ROUNDS = 3
+_MOST_ROUNDS = 10
+"""With those in which the session of an upload was lost, which says nothing of the file."""
 _WAVE = 4
 _MOST_SAID = 300
 _PIECE_BYTES = 16 * 2**20
@@ -116,8 +119,9 @@ class Sender:
         bucket = client.bucket(self.bucket)
         done: list[Sent] = []
         pending = list(wave)
-        for left in reversed(range(_ROUNDS)):
-            judge = partial(self._judge, may_try_again=left > 0)
+        failures: Counter[str] = Counter()
+        for left in reversed(range(_MOST_ROUNDS)):
+            judge = partial(self._judge, failures=failures, is_last=left == 0)
             with ThreadPoolExecutor(self.workers) as pool:
                 found = list(pool.map(judge, self._try(bucket, pending)))
             done += [one for one in found if isinstance(one, Sent)]
@@ -156,8 +160,11 @@ class Sender:
             for tried in pool.map(lambda t: call([t], t.generation, 1), old):
                 yield from tried
 
-    def _judge(self, tried: _Tried, *, may_try_again: bool) -> Sent | Transfer:
-        """What became of a file: its object, or the transfer that is to be tried again."""
+    def _judge(self, tried: _Tried, *, failures: Counter[str], is_last: bool) -> Sent | Transfer:
+        """What became of a file: its object, or the transfer that is to be tried again.
+
+        ``failures`` counts those of each file, but for sessions that ended with a lost answer.
+        """
         transfer, blob, error = tried
         if isinstance(error, Stopped):
             raise error
@@ -172,15 +179,22 @@ class Sender:
                     f"{place} was written or deleted by someone else since it was listed; run it "
                     "again"
                 ) from error
-            if isinstance(error, _FINAL) and not is_session_gone(error):
+            if isinstance(error, _FINAL):
                 raise error
             if error is None:
                 _remove(blob)
-            if may_try_again:
+            is_cut_off = is_session_gone(error)
+            failures[transfer.name] += not is_cut_off
+            if failures[transfer.name] < _ROUNDS and not is_last:
                 why = " ".join(str(error or "it arrived damaged").split())[:_MOST_SAID]
                 _LOGGER.info("%s is sent again: %s", place, why)
                 gone = error is None or (there is None and isinstance(error, DataCorruption))
                 return replace(transfer, generation=0) if gone else transfer
+            if is_cut_off:
+                raise StorageError(
+                    f"{place}: its upload was cut off again and again; look at the network, then "
+                    "run it again"
+                ) from error
             if error is None or isinstance(error, DataCorruption | ValueError):
                 raise _damaged(transfer.file, place) from error
             raise error
