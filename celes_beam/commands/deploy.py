@@ -16,13 +16,19 @@ from typing import Any
 from celes_beam import __version__
 from celes_beam.commands.deploy_commands import (
     DOCKERFILE,
-    Place,
     build_commands,
     run_command_of,
     spec_text,
     upload_command,
 )
-from celes_beam.commands.flags import FlagParser, positive_int
+from celes_beam.commands.deploy_place import (
+    add_image,
+    add_place,
+    check_bucket_folder,
+    check_template,
+    place_of,
+)
+from celes_beam.commands.flags import FlagParser
 from celes_beam.commands.pipeline_parsers import PARSERS, STREAMING
 from celes_beam.commands.template_metadata import metadata_text
 from celes_beam.commands.template_parameters import template_parameters
@@ -34,7 +40,8 @@ _INSTALL = {
     "gcloud": "install the Google Cloud CLI (https://cloud.google.com/sdk/docs/install)",
     "git": "install git, or give --revision and set SOURCE_DATE_EPOCH",
 }
-_LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}")
+_ARGUMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
+_EPOCH = re.compile(r"[0-9]{1,12}")
 _JOB_NAME = re.compile(r"[a-z]([a-z0-9-]{0,1022}[a-z0-9])?")
 
 
@@ -59,7 +66,7 @@ def _add_build(kinds: argparse._SubParsersAction[Any]) -> None:
         description="Build the image of this repository by docker; run it where the repository is.",
         allow_abbrev=False,
     )
-    _add_image(command)
+    add_image(command, is_built=True)
     command.add_argument("--push", action="store_true", help="push the image to its registry too")
     command.add_argument(
         "--build_arg",
@@ -84,7 +91,7 @@ def _add_template(kinds: argparse._SubParsersAction[Any]) -> None:
         allow_abbrev=False,
     )
     command.add_argument("name", choices=(*PARSERS, "all"), help="which template, or all")
-    _add_image(command)
+    add_image(command)
     command.add_argument(
         "--to",
         metavar="FOLDER",
@@ -97,7 +104,7 @@ def _add_template(kinds: argparse._SubParsersAction[Any]) -> None:
         metavar="FOLDER",
         help="folder here where the file is made (default: %(default)s)",
     )
-    _add_place(command)
+    add_place(command)
     _add_print(command)
     command.set_defaults(run=_template)
 
@@ -117,7 +124,7 @@ def _add_run(kinds: argparse._SubParsersAction[Any]) -> None:
         metavar="FILE",
         help="the template's file, such as gs://PROJECT-celes-staging/templates/batch.json",
     )
-    _add_image(command)
+    add_image(command)
     command.add_argument(
         "--set",
         action="append",
@@ -133,7 +140,7 @@ def _add_run(kinds: argparse._SubParsersAction[Any]) -> None:
         action="store_true",
         help="take the place of the running streaming job of that name, and go on with its state",
     )
-    _add_place(command)
+    add_place(command)
     _add_print(command)
     command.set_defaults(run=_run)
 
@@ -148,71 +155,9 @@ def _add_metadata(kinds: argparse._SubParsersAction[Any]) -> None:
     command.set_defaults(run=_metadata)
 
 
-def _add_image(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--image",
-        required=True,
-        metavar="IMAGE",
-        help="REGION-docker.pkg.dev/PROJECT/celes-beam/celes-beam:VERSION, or …@sha256:DIGEST",
-    )
-
-
 def _add_print(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--print", dest="only_print", action="store_true", help="show the commands, and run none"
-    )
-
-
-def _add_place(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("the job")
-    for flag, metavar, told in (
-        ("project", "P", "project that the job runs in (default: gcloud's)"),
-        ("region", "REGION", "region of the job"),
-        ("service_account", "EMAIL", "whom launcher and workers act as"),
-        ("subnetwork", "PATH", "regions/REGION/subnetworks/NAME, with Private Google Access"),
-        ("dataflow_kms_key", "KEY", "key that encrypts the job's state, of its region"),
-        ("temp_location", "FOLDER", "gs://… for files of the job itself"),
-        ("staging_location", "FOLDER", "gs://… for files of its launch"),
-        ("machine_type", "TYPE", "machine of a worker"),
-        ("launcher_machine_type", "TYPE", "machine of the launcher"),
-    ):
-        group.add_argument(f"--{flag}", metavar=metavar, help=told)
-    for flag in ("num_workers", "max_workers"):
-        group.add_argument(f"--{flag}", type=positive_int(f"--{flag}"), metavar="N")
-    group.add_argument(
-        "--label", action="append", default=[], metavar="KEY=VALUE", help="of the job; repeatable"
-    )
-    group.add_argument(
-        "--public_ips",
-        action="store_true",
-        help="give workers addresses that the internet sees; they have none otherwise",
-    )
-
-
-def _place(flags: argparse.Namespace) -> Place:
-    for label in flags.label:
-        if not _LABEL.fullmatch(label):
-            raise ConfigError(
-                f"--label {label}: expected KEY=VALUE of lower-case letters, digits, - and _"
-            )
-    for name in ("temp_location", "staging_location"):
-        value = getattr(flags, name)
-        if value is not None and not value.startswith("gs://"):
-            raise ConfigError(f"--{name} {value}: expected gs://BUCKET/FOLDER")
-    return Place(
-        project=flags.project,
-        region=flags.region,
-        service_account=flags.service_account,
-        subnetwork=flags.subnetwork,
-        kms_key=flags.dataflow_kms_key,
-        temp_location=flags.temp_location,
-        staging_location=flags.staging_location,
-        machine_type=flags.machine_type,
-        num_workers=flags.num_workers,
-        max_workers=flags.max_workers,
-        launcher_machine_type=flags.launcher_machine_type,
-        labels=dict(label.split("=", 1) for label in flags.label),
-        public_ips=flags.public_ips,
     )
 
 
@@ -220,10 +165,17 @@ def _build(flags: argparse.Namespace) -> int:
     if not Path(DOCKERFILE).exists():
         raise ConfigError(f"{DOCKERFILE} is not here: run it in the folder of the repository")
     for argument in flags.build_arg:
-        if "=" not in argument:
+        if not _ARGUMENT.match(argument):
             raise ConfigError(f"--build_arg {argument}: expected NAME=VALUE")
-    revision = flags.revision or _git("rev-parse", "HEAD")
+    # What is not committed gets into the image as well: its label must not name the commit alone.
+    revision = flags.revision or _git(
+        "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"
+    )
     epoch = os.environ.get("SOURCE_DATE_EPOCH") or _git("log", "-1", "--format=%ct")
+    if not _EPOCH.fullmatch(epoch):
+        raise ConfigError(
+            f"SOURCE_DATE_EPOCH={epoch}: expected seconds since 1970, such as 1700000000"
+        )
     commands = build_commands(
         flags.image,
         version=__version__,
@@ -236,10 +188,10 @@ def _build(flags: argparse.Namespace) -> int:
 
 
 def _template(flags: argparse.Namespace) -> int:
-    place = _place(flags)
+    place = place_of(flags)
     names = tuple(PARSERS) if flags.name == "all" else (flags.name,)
-    if flags.to is not None and not flags.to.startswith("gs://"):
-        raise ConfigError(f"--to {flags.to}: expected gs://BUCKET/FOLDER")
+    if flags.to is not None:
+        check_bucket_folder(flags.to, "--to")
     commands = []
     if flags.only_print:
         print(f"mkdir -p {shlex.quote(flags.folder)}")
@@ -261,18 +213,20 @@ def _run(flags: argparse.Namespace) -> int:
         raise ConfigError(
             f"--job_name {job}: expected lower-case letters, digits and -, beginning with a letter"
         )
+    check_template(flags.template)
     command = run_command_of(
         flags.name,
         job,
         flags.template,
         template_parameters(flags.name, flags.set),
-        _place(flags),
+        place_of(flags),
         image=flags.image,
         update=flags.update,
     )
     code = _do([command], only_print=flags.only_print)
     if code == 0 and not flags.only_print and flags.name == STREAMING:
-        print("Next: gcloud dataflow jobs drain JOB ends it, losing nothing")
+        where = f" --region {flags.region}" if flags.region else ""
+        print(f"Next: gcloud dataflow jobs drain JOB{where} ends it, losing nothing")
     return code
 
 

@@ -22,6 +22,7 @@ _NAMES = {
 }
 _JOB = "Job"
 SDK_IMAGE = "sdk_container_image"
+IMAGE_PATTERN = r"[a-z0-9.-]+(:[0-9]+)?/[\w./-]+(:[\w.-]+)?(@sha256:[0-9a-f]{64})?"
 
 
 def metadata(name: str) -> dict[str, Any]:
@@ -122,7 +123,7 @@ def _of_the_job(name: str) -> Iterator[dict[str, Any]]:
         "isOptional": True,
         "paramType": "TEXT",
         "groupName": _JOB,
-        "regexes": [r"^([a-z0-9.-]+(:[0-9]+)?/[\w./-]+(:[\w.-]+)?(@sha256:[0-9a-f]{64})?)$"],
+        "regexes": [f"^({IMAGE_PATTERN})$"],
     }
     yield {
         "name": "dataflow_service_options",

@@ -21,7 +21,15 @@ def template_parameters(name: str, settings: Sequence[str]) -> dict[str, str]:
     the pipeline would refuse, and for one that is missing.
     """
     shown = {p["name"]: p for p in metadata(name)["parameters"]}
-    parameters = dict(_split(setting) for setting in settings)
+    parameters: dict[str, str] = {}
+    for setting in settings:
+        parameter, value = _split(setting)
+        if parameter in parameters:
+            raise ConfigError(
+                f"--set {parameter} is given twice, and a template takes each once: expected a "
+                f"comma between, {parameter}={parameters[parameter]},{value}, if it takes several"
+            )
+        parameters[parameter] = value
     for parameter, value in parameters.items():
         if parameter not in shown or parameter == SDK_IMAGE:
             why = LEFT_OUT[name].get(parameter, "a template of it has no such parameter")
@@ -52,7 +60,8 @@ def _check(told: dict[str, Any], value: str) -> None:
     if options and value not in options:
         raise ConfigError(f"--set {told['name']}={value}: expected one of {', '.join(options)}")
     for pattern in told.get("regexes", ()):
-        if not re.search(pattern, value):
+        # Dataflow's letters are those of ASCII, and its lines end at the end.
+        if not re.fullmatch(pattern, value, re.ASCII):
             raise ConfigError(
                 f"--set {told['name']}={value}: Dataflow would refuse it, for it expects "
                 f"{pattern}: {told['helpText']}"

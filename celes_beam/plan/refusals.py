@@ -19,6 +19,7 @@ _SUBNETWORK = re.compile(
     r"(?:https://www\.googleapis\.com/compute/v1/projects/[^/]+/)?"
     r"regions/(?P<region>[^/]+)/subnetworks/[^/]+"
 )
+_REGION = re.compile(r"[a-z]+(-[a-z]+)+[0-9]+")
 _JOB_NAME = re.compile(r"[a-z]([a-z0-9-]{0,1022}[a-z0-9])?")
 _ACCOUNT = re.compile(r"[^@\s]+@[^@\s]+\.gserviceaccount\.com")
 _OLD_RUNNER = ("disable_runner_v2", "use_runner_v1", "disable_runner_v2_until_2023")
@@ -64,10 +65,27 @@ def refusals(job: Job, places: Sequence[tuple[str, str]]) -> Iterator[Refusal]:
     """All that would break the launch or the job; ``places`` are flags and paths in use."""
     yield from _launch(job)
     yield from _places(job, places)
-    yield from _network(job)
+    yield from _addresses(job)
+    yield from place_refusals(job)
+    yield from _flags(job)
+
+
+def place_refusals(job: Job) -> Iterator[Refusal]:
+    """What of a job's region, account, subnetwork, key and machines is wrong, or does not fit."""
+    if job.region and not _REGION.fullmatch(job.region):
+        yield Refusal(
+            f"--region {job.region}: a job has a region, and no zone or continent",
+            "give one such as us-central1",
+        )
+    account = job.service_account
+    if account and not _ACCOUNT.fullmatch(account):
+        yield Refusal(
+            f"--service_account {account} is no address of a service account",
+            "give NAME@PROJECT.iam.gserviceaccount.com",
+        )
+    yield from _subnetwork(job)
     yield from _keys(job)
     yield from _workers(job)
-    yield from _flags(job)
 
 
 def stream_refusals(job: Job, shape: StreamShape) -> Iterator[Refusal]:
@@ -123,12 +141,6 @@ def _launch(job: Job) -> Iterator[Refusal]:
         yield Refusal(
             f"--job_name {job.name}: expected a-z, 0-9 and -, a letter first", "choose another"
         )
-    account = job.service_account
-    if account and not _ACCOUNT.fullmatch(account):
-        yield Refusal(
-            f"--service_account_email {account} is no address of a service account",
-            "give NAME@PROJECT.iam.gserviceaccount.com",
-        )
 
 
 def _places(job: Job, places: Sequence[tuple[str, str]]) -> Iterator[Refusal]:
@@ -147,7 +159,7 @@ def _places(job: Job, places: Sequence[tuple[str, str]]) -> Iterator[Refusal]:
             )
 
 
-def _network(job: Job) -> Iterator[Refusal]:
+def _addresses(job: Job) -> Iterator[Refusal]:
     asked_by_beam = _on_dataflow(job.runner) and "no_use_public_ips" not in job.others
     if job.private and job.public_ips:
         yield Refusal(
@@ -167,6 +179,16 @@ def _network(job: Job) -> Iterator[Refusal]:
             "Access alone, and --subnetwork is missing",
             "give --subnetwork regions/REGION/subnetworks/NAME",
         )
+    packages = _packages(job)
+    if packages and job.private:
+        yield Refusal(
+            f"--{packages[0]} has workers install packages, and without public addresses they "
+            "reach no PyPI",
+            "leave it out: the image holds everything",
+        )
+
+
+def _subnetwork(job: Job) -> Iterator[Refusal]:
     if job.subnetwork:
         found = _SUBNETWORK.fullmatch(job.subnetwork)
         if found is None:
@@ -180,13 +202,6 @@ def _network(job: Job) -> Iterator[Refusal]:
                 f"--subnetwork {job.subnetwork} is in {found['region']}, the job in {job.region}",
                 "keep both in one region",
             )
-    packages = _packages(job)
-    if packages and job.private:
-        yield Refusal(
-            f"--{packages[0]} has workers install packages, and without public addresses they "
-            "reach no PyPI",
-            "leave it out: the image holds everything",
-        )
 
 
 def _keys(job: Job) -> Iterator[Refusal]:
@@ -234,7 +249,7 @@ def _workers(job: Job) -> Iterator[Refusal]:
         yield Refusal(said, remedy)
     if job.num_workers and job.max_workers and job.num_workers > job.max_workers:
         yield Refusal(
-            f"--num_workers {job.num_workers} is more than --max_num_workers {job.max_workers}",
+            f"--num_workers {job.num_workers} is more than --max_workers {job.max_workers}",
             "give at most as many",
         )
     if job.zone and job.region and not job.zone.startswith(f"{job.region}-"):

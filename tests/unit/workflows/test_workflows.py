@@ -97,7 +97,9 @@ def test_our_commands_are_understood(
     found = list(_our_commands(FOLDER / f"{name}.yml"))
     assert found
     for words in found:
-        given = [word.replace("$image", "r/p/c/i:1").replace("$REGION", "eu") for word in words]
+        given = [
+            word.replace("$image", "r/p/c/i:1").replace("$REGION", "europe-west1") for word in words
+        ]
         given = [word.replace("$PROJECT", "p").replace("$VERSION", "1") for word in given]
         more = ["--print", *(["--revision", "abc"] if "build" in given else [])]
         assert cli.main([*given, *more]) == 0, words
@@ -122,7 +124,12 @@ def test_cloud_build_makes_templates_as_the_workflow_does(
     (step,) = (
         one for one in yaml.safe_load(CLOUD_BUILD.read_text())["steps"] if one["id"] == "templates"
     )
-    values = {"PROJECT_ID": "p", "_REGION": "eu", "_IMAGE": "r/p/c/i:1", "_STAGING": "gs://p-s"}
+    values = {
+        "PROJECT_ID": "p",
+        "_REGION": "europe-west1",
+        "_IMAGE": "r/p/c/i:1",
+        "_STAGING": "gs://p-s",
+    }
     given = [re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], arg) for arg in step["args"]]
     assert cli.main([*given, "--print"]) == 0
     assert "gs://p-s/temp" in capsys.readouterr().out
