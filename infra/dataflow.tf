@@ -34,6 +34,8 @@ resource "google_dataflow_flex_template_job" "streaming" {
     kms_key           = local.key_path["bigquery"]
     output            = "gs://${google_storage_bucket.lake.name}/ventas_stream"
     delivery          = "exactly_once"
+    # Two write streams a batch, of which BigQuery gives 10,000 an hour (celes-beam plan).
+    max_batch_seconds = "5"
   }
 
   depends_on = [

@@ -11,9 +11,11 @@ locals {
   ])
   commit_figures = { read = "rows read", accepted = "rows accepted", rejected = "rows rejected" }
 
-  # A distribution of the figures of each commit; its sum is the rows.
-  batch_read     = "logging_googleapis_com:user_celes_batch_read"
-  batch_rejected = "logging_googleapis_com:user_celes_batch_rejected"
+  # A distribution of the figures of each commit; its sum is the rows. A metric made of logs is of no
+  # one kind of resource, and PromQL refuses it until the kind is named.
+  of_worker      = "monitored_resource=\"dataflow_step\""
+  batch_read     = "logging_googleapis_com:user_celes_batch_read_sum{${local.of_worker}}"
+  batch_rejected = "logging_googleapis_com:user_celes_batch_rejected_sum{${local.of_worker}}"
   counter        = "dataflow_googleapis_com:job_user_counter"
   stream         = "job_name=\"${local.streaming_job}\""
 }
@@ -138,7 +140,7 @@ resource "google_monitoring_alert_policy" "rejected" {
     display_name = "Batches: rejected share of an hour above ${var.max_rejected_share}"
 
     condition_prometheus_query_language {
-      query                     = "sum(increase(${local.batch_rejected}_sum[1h])) / (sum(increase(${local.batch_read}_sum[1h])) > 0) > ${var.max_rejected_share}"
+      query                     = "sum(increase(${local.batch_rejected}[1h])) / (sum(increase(${local.batch_read}[1h])) > 0) > ${var.max_rejected_share}"
       duration                  = "0s"
       evaluation_interval       = "300s"
       disable_metric_validation = true
@@ -186,19 +188,16 @@ resource "google_monitoring_alert_policy" "failed" {
     }
   }
 
+  # By PromQL, which can be told not to look for a metric that was made a moment ago: a filter of it
+  # fails the first apply (github.com/hashicorp/terraform-provider-google/issues/11102).
   conditions {
     display_name = "The batch job could not be launched"
 
-    condition_threshold {
-      filter          = "resource.type=\"cloud_scheduler_job\" AND metric.type=\"logging.googleapis.com/user/${google_logging_metric.launch_failed.name}\""
-      comparison      = "COMPARISON_GT"
-      threshold_value = 0
-      duration        = "0s"
-
-      aggregations {
-        alignment_period   = "300s"
-        per_series_aligner = "ALIGN_DELTA"
-      }
+    condition_prometheus_query_language {
+      query                     = "sum(increase(logging_googleapis_com:user_${google_logging_metric.launch_failed.name}{monitored_resource=\"cloud_scheduler_job\"}[10m])) > 0"
+      duration                  = "0s"
+      evaluation_interval       = "60s"
+      disable_metric_validation = true
     }
   }
 
@@ -210,39 +209,41 @@ resource "google_monitoring_alert_policy" "failed" {
 }
 
 resource "google_monitoring_alert_policy" "no_data" {
+  # Nothing reads before there is an image.
+  count = var.image_version == null ? 0 : 1
+
   display_name          = "celes-beam: no new data"
   combiner              = "OR"
   severity              = "WARNING"
   notification_channels = local.channels
   user_labels           = var.labels
 
-  dynamic "conditions" {
-    for_each = var.image_version == null ? [] : ["batch"]
-
-    content {
-      display_name = "No batch has read a row for ${var.max_hours_without_data} h"
-
-      condition_prometheus_query_language {
-        query                     = "(sum(increase(${local.batch_read}_sum[${var.max_hours_without_data}h])) or vector(0)) < 1"
-        duration                  = "0s"
-        evaluation_interval       = "300s"
-        disable_metric_validation = true
-      }
-    }
-  }
-
   conditions {
-    display_name = "Nothing was published for ${var.max_hours_without_data} h"
+    display_name = "No batch has read a row for ${var.max_hours_without_data} h"
 
     condition_prometheus_query_language {
-      query                     = "(sum(increase(pubsub_googleapis_com:topic_send_message_operation_count{topic_id=\"${google_pubsub_topic.sales.name}\"}[${var.max_hours_without_data}h])) or vector(0)) < 1"
+      query                     = "(sum(increase(${local.batch_read}[${var.max_hours_without_data}h])) or vector(0)) < 1"
       duration                  = "0s"
       evaluation_interval       = "300s"
       disable_metric_validation = true
     }
   }
 
-  enabled = var.image_version != null
+  # Whoever has files alone publishes nothing, and need not be told so every night.
+  dynamic "conditions" {
+    for_each = var.streaming ? ["stream"] : []
+
+    content {
+      display_name = "Nothing was published for ${var.max_hours_without_data} h"
+
+      condition_prometheus_query_language {
+        query                     = "(sum(increase(pubsub_googleapis_com:topic_send_message_operation_count{topic_id=\"${google_pubsub_topic.sales.name}\"}[${var.max_hours_without_data}h])) or vector(0)) < 1"
+        duration                  = "0s"
+        evaluation_interval       = "300s"
+        disable_metric_validation = true
+      }
+    }
+  }
 
   documentation {
     content = "The shops send nothing, or it does not arrive: look at the landing bucket, the topic and the last launches of Cloud Scheduler."

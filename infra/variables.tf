@@ -1,6 +1,7 @@
 variable "project" {
   description = "Project that all of this is made in, and that holds nothing else: some roles of Dataflow can be given for a whole project only."
   type        = string
+  nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project))
@@ -11,6 +12,7 @@ variable "project" {
 variable "project_number" {
   description = "Number of that project, by which Google names its service agents: gcloud projects describe PROJECT --format='value(projectNumber)'."
   type        = string
+  nullable    = false
 
   validation {
     condition     = can(regex("^[1-9][0-9]{5,18}$", var.project_number))
@@ -21,6 +23,7 @@ variable "project_number" {
 variable "region" {
   description = "Region of the jobs, and of every bucket, table, topic and key: a key of another region encrypts nothing there."
   type        = string
+  nullable    = false
 
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[1-9][0-9]*$", var.region))
@@ -32,6 +35,7 @@ variable "labels" {
   description = "Labels of all that can have them."
   type        = map(string)
   default     = { application = "celes-beam" }
+  nullable    = false
 
   validation {
     condition = alltrue([
@@ -46,6 +50,7 @@ variable "worker_cidr" {
   description = "Addresses of the workers' subnet; a /24 has room for 252 workers."
   type        = string
   default     = "10.20.0.0/24"
+  nullable    = false
 
   validation {
     condition     = can(cidrhost(var.worker_cidr, 1)) && can(regex("^(10\\.|172\\.(1[6-9]|2[0-9]|3[01])\\.|192\\.168\\.).*/(1[6-9]|2[0-8])$", var.worker_cidr))
@@ -57,6 +62,7 @@ variable "key_rotation_days" {
   description = "Days after which each key gets a new version; older versions still decrypt what they encrypted."
   type        = number
   default     = 90
+  nullable    = false
 
   validation {
     condition     = var.key_rotation_days >= 1 && var.key_rotation_days <= 90 && floor(var.key_rotation_days) == var.key_rotation_days
@@ -68,6 +74,7 @@ variable "landing_delete_after_days" {
   description = "Days after which a file in the landing bucket is deleted; 0 keeps all of them, as replays of rejected rows like it."
   type        = number
   default     = 0
+  nullable    = false
 
   validation {
     condition     = var.landing_delete_after_days >= 0 && floor(var.landing_delete_after_days) == var.landing_delete_after_days
@@ -79,6 +86,7 @@ variable "publishers" {
   description = "Who may publish sales to the topic, such as serviceAccount:shop@PROJECT.iam.gserviceaccount.com."
   type        = set(string)
   default     = []
+  nullable    = false
 
   validation {
     condition     = alltrue([for who in var.publishers : can(regex("^(user|group|serviceAccount|principal|principalSet):[^ ]+$", who))])
@@ -90,6 +98,7 @@ variable "uploaders" {
   description = "Who may put files into the landing bucket, without reading or replacing any."
   type        = set(string)
   default     = []
+  nullable    = false
 
   validation {
     condition     = alltrue([for who in var.uploaders : can(regex("^(user|group|serviceAccount|principal|principalSet):[^ ]+$", who))])
@@ -101,6 +110,7 @@ variable "launchers" {
   description = "Who may act as the launcher: people who start jobs, and CI by workload identity."
   type        = set(string)
   default     = []
+  nullable    = false
 
   validation {
     condition     = alltrue([for who in var.launchers : can(regex("^(user|group|serviceAccount|principal|principalSet):[^ ]+$", who))])
@@ -112,6 +122,7 @@ variable "report_viewers" {
   description = "Who may act as the reader of the sales, such as the service agent of Looker Studio."
   type        = set(string)
   default     = []
+  nullable    = false
 
   validation {
     condition     = alltrue([for who in var.report_viewers : can(regex("^(user|group|serviceAccount|principal|principalSet):[^ ]+$", who))])
@@ -150,6 +161,7 @@ variable "batch_schedule" {
   description = "When the batch job looks for new files, as cron has it."
   type        = string
   default     = "0 3 * * *"
+  nullable    = false
 
   validation {
     condition     = can(regex("^[^ ]+( [^ ]+){4}$", var.batch_schedule))
@@ -161,6 +173,7 @@ variable "batch_time_zone" {
   description = "Time zone of batch_schedule."
   type        = string
   default     = "Etc/UTC"
+  nullable    = false
 
   validation {
     condition     = can(regex("^[A-Za-z]+(/[A-Za-z0-9_+-]+)+$", var.batch_time_zone))
@@ -172,6 +185,7 @@ variable "streaming" {
   description = "Whether the streaming job runs; it costs as long as it does."
   type        = bool
   default     = false
+  nullable    = false
 
   validation {
     condition     = !var.streaming || var.image_version != null
@@ -183,6 +197,7 @@ variable "worker_machine_type" {
   description = "Machine type of the workers."
   type        = string
   default     = "n2-standard-2"
+  nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9]*-[a-z]+(-[0-9]+)?$", var.worker_machine_type))
@@ -194,6 +209,7 @@ variable "max_workers" {
   description = "Most workers of one job."
   type        = number
   default     = 5
+  nullable    = false
 
   validation {
     condition     = var.max_workers >= 1 && var.max_workers <= 1000 && floor(var.max_workers) == var.max_workers
@@ -205,6 +221,7 @@ variable "alert_emails" {
   description = "Addresses that alerts and budget warnings go to."
   type        = set(string)
   default     = []
+  nullable    = false
 
   validation {
     condition     = alltrue([for address in var.alert_emails : can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", address))])
@@ -216,6 +233,7 @@ variable "max_system_lag_seconds" {
   description = "Alert when the streaming job is behind by more."
   type        = number
   default     = 300
+  nullable    = false
 
   validation {
     condition     = var.max_system_lag_seconds >= 60
@@ -227,6 +245,7 @@ variable "max_backlog_seconds" {
   description = "Alert when the oldest message that nobody has taken is older."
   type        = number
   default     = 600
+  nullable    = false
 
   validation {
     condition     = var.max_backlog_seconds >= 60
@@ -238,6 +257,7 @@ variable "max_rejected_share" {
   description = "Alert when more of the rows of an hour are rejected."
   type        = number
   default     = 0.05
+  nullable    = false
 
   validation {
     condition     = var.max_rejected_share > 0 && var.max_rejected_share < 1
@@ -249,6 +269,7 @@ variable "max_hours_without_data" {
   description = "Alert when no row was read for so long."
   type        = number
   default     = 25
+  nullable    = false
 
   validation {
     condition     = var.max_hours_without_data >= 1 && var.max_hours_without_data <= 25 && floor(var.max_hours_without_data) == var.max_hours_without_data
@@ -271,6 +292,7 @@ variable "monthly_budget" {
   description = "What a month may cost, in the billing account's currency; warnings at half, nine tenths and all of it. A budget stops nothing."
   type        = number
   default     = 200
+  nullable    = false
 
   validation {
     condition     = var.monthly_budget >= 1 && floor(var.monthly_budget) == var.monthly_budget

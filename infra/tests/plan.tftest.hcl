@@ -23,7 +23,7 @@ run "without_an_image_there_are_no_jobs" {
   }
 
   assert {
-    condition     = google_monitoring_alert_policy.no_data.enabled == false
+    condition     = length(google_monitoring_alert_policy.no_data) == 0
     error_message = "it warns of missing data before anything can read some"
   }
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from celes_beam import cli
 from celes_beam.transforms.load import _tell
 from tests.infra.grants import planned_grants
 from tests.infra.terraform import EVERYTHING, INFRA, Planned
@@ -295,11 +296,58 @@ def test_all_that_goes_wrong_has_an_alert(planned: list[Planned]) -> None:
         "user_celes_batch_rejected_sum",
         "rows_rejected",
         "topic_send_message_operation_count",
-        "user/celes_launch_failed",
+        "user_celes_launch_failed",
     ):
         assert metric in text, metric
     for name, policy in policies.items():
         assert policy["documentation"][0]["content"], name
+
+
+def test_a_first_apply_and_a_query_find_the_metrics_that_are_made_of_logs(
+    planned: list[Planned],
+) -> None:
+    """A filter fails while such a metric is new, and PromQL until it knows the kind of resource."""
+    (dashboard,) = of_kind(planned, "google_monitoring_dashboard")
+    policies = list(of_kind(planned, "google_monitoring_alert_policy"))
+    conditions = [condition for policy in policies for condition in policy["conditions"]]
+    for condition in conditions:
+        for threshold in condition["condition_threshold"]:
+            assert "logging.googleapis.com/user" not in threshold["filter"]
+    text = json.dumps([policies, json.loads(dashboard["dashboard_json"])])
+    found = re.findall(r"logging_googleapis_com:user_celes_\w+(.{0,22})", text)
+    assert len(found) > 6
+    assert {after[:22] for after in found} == {'{monitored_resource=\\"'}
+    for query in (q for c in conditions for q in c["condition_prometheus_query_language"]):
+        assert query["disable_metric_validation"] is True
+
+
+def test_the_plan_of_its_jobs_refuses_nothing_and_doubts_nothing(
+    planned: list[Planned], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What infra/ launches is what `celes-beam plan` would let through."""
+    batch = launch(planned)
+    (stream,) = of_kind(planned, "google_dataflow_flex_template_job")
+    environment = batch["environment"]
+    place = {
+        "project": EVERYTHING["project"],
+        "region": REGION,
+        "image": environment["sdkContainerImage"],
+        "service_account": environment["serviceAccountEmail"],
+        "subnetwork": environment["subnetwork"],
+        "dataflow_kms_key": environment["kmsKeyName"],
+        "temp_location": environment["tempLocation"],
+        "staging_location": environment["stagingLocation"],
+        "machine_type": environment["machineType"],
+        "max_workers": environment["maxWorkers"],
+    }
+    for kind, parameters in (("batch", batch["parameters"]), ("streaming", stream["parameters"])):
+        flags = [f"--{name}={value}" for name, value in {**place, **parameters}.items()]
+        code = cli.main(
+            ["plan", kind, *flags, "--bigquery_location", REGION, "--offline", "--json"]
+        )
+        said = capsys.readouterr()
+        assert code == 0, said.out + said.err
+        assert [check for check in json.loads(said.out)["checks"] if check["remedy"]] == []
 
 
 def test_figures_of_a_batch_are_read_from_the_line_that_it_writes(

@@ -68,6 +68,15 @@ def test_wrong_variables_are_told_with_what_was_expected(workspace: Workspace) -
     assert "Invalid value for input variable" not in said
 
 
+def test_nothing_is_no_value_where_something_is_needed(workspace: Workspace) -> None:
+    """`null` is the default of what has one, instead of an error from within a check of ours."""
+    assert "project" in workspace.refused({**GIVEN, "project": None})
+    text = (workspace.folder / "variables.tf").read_text()
+    names = [block.split('"', 1)[0] for block in text.split('variable "')[1:]]
+    nothing = dict.fromkeys(name for name in names if name not in GIVEN)
+    assert workspace.plan({**GIVEN, **nothing})
+
+
 def test_every_variable_that_can_be_wrong_is_tried(workspace: Workspace) -> None:
     text = (workspace.folder / "variables.tf").read_text()
     blocks = text.split('variable "')[1:]
