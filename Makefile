@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run engines local test lint format typecheck layers unit test-slow bench bench-cloud tools prism lock spark-jars bench-streaming test-image infra-test infra-tools infra-schema check-image sbom audit template template-metadata clean
+.PHONY: help run engines local test lint format typecheck layers unit test-slow bench bench-cloud tools prism flink lock spark-jars bench-streaming test-image infra-test infra-tools infra-schema check-image sbom audit template template-metadata clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -94,6 +94,20 @@ spark-jars: .tools/jars/gcs-connector-3.1.9-shaded.jar ## fetch what Spark needs
 .tools/jars/gcs-connector-3.1.9-shaded.jar:
 	mvn --batch-mode --quiet dependency:copy -DoutputDirectory=$(CURDIR)/.tools/jars \
 	  -Dartifact=com.google.cloud.bigdataoss:gcs-connector:3.1.9:jar:shaded
+
+flink: .tools/flink/.done ## fetch Flink and Beam's job server for it (needs Maven; 400 MB)
+
+.tools/flink/.done: tools/flink/pom.xml tools/flink/requirements.txt | .venv/bin/python
+	rm -rf .tools/flink
+	mkdir -p .tools/flink/job-server
+	mvn --batch-mode --quiet --strict-checksums --file tools/flink/pom.xml dependency:copy-dependencies \
+	  -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.tools/flink/job-server
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps \
+	  --no-build-isolation --dest .tools/flink -r tools/flink/requirements.txt
+	tar -xzf .tools/flink/apache-flink-libraries-*.tar.gz -C .tools/flink
+	mv .tools/flink/apache-flink-libraries-*/deps/lib .tools/flink/lib
+	rm -r .tools/flink/apache-flink-libraries-*
+	@touch $@
 
 prism: .tools/bin/prism ## build Beam's Prism runner (needs Go)
 

@@ -1,4 +1,4 @@
-"""``celes-beam local``: Cloud Storage, BigQuery and Pub/Sub on this machine.
+"""``celes-beam local``: Cloud Storage, BigQuery, Pub/Sub and Flink on this machine.
 
 The servers and rich are imported where they are used, so that ``--help`` answers at once.
 """
@@ -20,11 +20,19 @@ if TYPE_CHECKING:
 
 _FOLDER = ".local"
 _SERVICES = ("storage", "bigquery", "pubsub")
+_FLINK = "flink"
 _PORT_FLAGS = {
     "storage_port": ("storage", "http"),
     "bigquery_port": ("bigquery", "http"),
     "bigquery_grpc_port": ("bigquery", "grpc"),
     "pubsub_port": ("pubsub", "http"),
+    "flink_port": (_FLINK, "http"),
+    "flink_job_port": ("flink-jobs", "jobs"),
+}
+_PORT_USES = {
+    "bigquery_grpc_port": " for gRPC",
+    "flink_port": "'s web page and REST",
+    "flink_job_port": ", to which pipelines go",
 }
 _MOST_PORT = 65535
 _LOG_LINES = 8
@@ -54,7 +62,15 @@ def add_local_commands(groups: argparse._SubParsersAction[Any]) -> None:
         type=_services,
         default=_SERVICES,
         metavar="NAMES",
-        help=f"comma list of what to start (default: {','.join(_SERVICES)})",
+        help=f"comma list of what to start, of these and {_FLINK} (default: {','.join(_SERVICES)})",
+    )
+    up.add_argument(
+        "--with",
+        dest="more",
+        type=_services,
+        default=(),
+        metavar="NAMES",
+        help=f"comma list of what to start as well: {_FLINK}, a cluster with Beam's job server",
     )
     for flag, (service, _) in _PORT_FLAGS.items():
         up.add_argument(
@@ -62,7 +78,7 @@ def add_local_commands(groups: argparse._SubParsersAction[Any]) -> None:
             type=_port,
             default=0,
             metavar="N",
-            help=f"port of {service}{' for gRPC' if 'grpc' in flag else ''} (default: a free one)",
+            help=f"port of {service}{_PORT_USES.get(flag, '')} (default: a free one)",
         )
     down = add("down", _down, "end the servers; their data stays")
     down.add_argument(
@@ -82,10 +98,11 @@ def _up(flags: argparse.Namespace) -> int:
 
     from celes_beam.local import cloud  # noqa: PLC0415
 
-    ports = _given_ports(flags)
+    wanted = _wanted(flags)
+    ports = _given_ports(flags, wanted)
     with Console(stderr=True).status("looking …") as spinner:
         started, services = cloud.up(
-            flags.folder, flags.only, ports, lambda name: spinner.update(f"starting {name} …")
+            flags.folder, wanted, ports, lambda name: spinner.update(f"starting {name} …")
         )
     if started:
         told = f"started {', '.join(started)}"
@@ -203,15 +220,27 @@ def _exports(services: Sequence[Service]) -> list[str]:
     return [line for record in records for line in export_lines(record.environment)]
 
 
-def _given_ports(flags: argparse.Namespace) -> dict[str, dict[str, int]]:
+def _wanted(flags: argparse.Namespace) -> tuple[str, ...]:
+    """The services that are asked for; Flink is several."""
+    names = {*flags.only, *flags.more}
+    if _FLINK not in names:
+        return tuple(names)
+
+    from celes_beam.local.flink import FLINK_PORTS  # noqa: PLC0415
+
+    return (*names, *FLINK_PORTS)
+
+
+def _given_ports(flags: argparse.Namespace, wanted: Sequence[str]) -> dict[str, dict[str, int]]:
     ports: dict[str, dict[str, int]] = {}
     owners: dict[int, str] = {}
     for flag, (service, name) in _PORT_FLAGS.items():
         port = getattr(flags, flag)
         if not port:
             continue
-        if service not in flags.only:
-            raise UsageError(f"--{flag} is given, but --only leaves {service} out")
+        if service not in wanted:
+            why = "not --with flink" if flag.startswith(_FLINK) else f"--only leaves {service} out"
+            raise UsageError(f"--{flag} is given, but {why}")
         if port in owners:
             raise UsageError(f"--{owners[port]} and --{flag} are both {port}: give two ports")
         owners[port] = flag
@@ -221,10 +250,11 @@ def _given_ports(flags: argparse.Namespace) -> dict[str, dict[str, int]]:
 
 def _services(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
-    unknown = [name for name in names if name not in _SERVICES]
+    known = (*_SERVICES, _FLINK)
+    unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise argparse.ArgumentTypeError(
-            f"{unknown[0] if unknown else text!r} is not one of {', '.join(_SERVICES)}"
+            f"{unknown[0] if unknown else text!r} is not one of {', '.join(known)}"
         )
     return names
 

@@ -16,21 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from celes_beam.errors import LocalServerError, MissingProgramError, UsageError
-from celes_beam.local import servers
-from celes_beam.local.processes import (
-    HOST,
-    Server,
-    Tell,
-    answers,
-    is_free,
-    listens,
-    process_library,
-)
-from celes_beam.local.programs import (
-    check_bigquery_server,
-    find_pubsub_server,
-    find_storage_server,
-)
+from celes_beam.local.flink import FLINK_PORTS
+from celes_beam.local.processes import HOST, Server, is_free, is_ready, process_library
+from celes_beam.local.services import PORTS, SERVICES, check_program, ready_path_of, start_service
 from celes_beam.local.state import (
     IGNORE,
     LOCK,
@@ -43,15 +31,7 @@ from celes_beam.local.state import (
     started_after_boot,
 )
 
-PORTS = {"storage": ("http",), "bigquery": ("http", "grpc"), "pubsub": ("http",)}
-"""The services, in the order in which they start, and the names of their ports."""
-SERVICES = tuple(PORTS)
-DATA = ("storage", "bigquery", "logs", "gcloud")
-_CHECKS: Mapping[str, Callable[[], object]] = {
-    "storage": find_storage_server,
-    "bigquery": check_bigquery_server,
-    "pubsub": find_pubsub_server,
-}
+DATA = ("storage", "bigquery", "logs", "gcloud", "flink")
 _ANSWER_SECONDS = 5
 _STOP_SECONDS = 10
 _KILL_SECONDS = 5
@@ -91,9 +71,10 @@ class Ended:
 
 
 def status(folder: Path) -> list[Service]:
-    """How each service is, in the order of ``SERVICES``; changes nothing."""
+    """How each service is, in the order of ``PORTS``; changes nothing. Flink is left out if unused."""
     records = load(folder.resolve())
-    return [_look(name, records.get(name)) for name in SERVICES]
+    shown = [name for name in PORTS if name in records or name not in FLINK_PORTS]
+    return [_look(name, records) for name in shown]
 
 
 def up(
@@ -116,8 +97,8 @@ def up(
     with locked(folder):
         records = load(folder)
         before = dict(records)
-        states = {name: _look(name, records.get(name)).state for name in SERVICES}
-        wanted = [n for n in SERVICES if n in only and states[n] in {State.CRASHED, State.STOPPED}]
+        states = {name: _look(name, records).state for name in PORTS}
+        wanted = [n for n in PORTS if n in only and states[n] in {State.CRASHED, State.STOPPED}]
         _check_ports_of_running(records, states, given)
         _check_programs(wanted)
         started: dict[str, Server] = {}
@@ -132,7 +113,8 @@ def up(
             for name in wanted:
                 tell(name)
                 chosen = _ports(name, records.get(name), given.get(name, {}))
-                _start(name, folder, chosen, keep)
+                _keep_last_words(folder, name)
+                start_service(name, folder, chosen, _ports_of(records), keep)
         except BaseException:
             for server in started.values():
                 server.stop()
@@ -169,18 +151,22 @@ def down(folder: Path, delete_data: bool = False) -> list[Ended]:
             _delete(folder)
     how = dict.fromkeys(records, "had ended by itself")
     how |= dict.fromkeys(left, "stopped") | dict.fromkeys(killed, "killed")
-    return [Ended(name, records[name].pid, how[name]) for name in SERVICES if name in records]
+    return [Ended(name, records[name].pid, how[name]) for name in PORTS if name in records]
 
 
-def _look(name: str, record: Record | None) -> Service:
+def _look(name: str, records: Mapping[str, Record]) -> Service:
+    record = records.get(name)
     if record is None:
         return Service(name, State.STOPPED)
     if process_of(record) is None:
         return Service(name, State.CRASHED, record)
-    healthy = listens(record.pid, list(record.ports.values())) and answers(
-        record.ports["http"], servers.READY_PATHS[name], _ANSWER_SECONDS
-    )
+    path = ready_path_of(name, _ports_of(records))
+    healthy = is_ready(record.pid, record.ports, path, _ANSWER_SECONDS)
     return Service(name, State.RUNNING if healthy else State.SILENT, record)
+
+
+def _ports_of(records: Mapping[str, Record]) -> dict[str, dict[str, int]]:
+    return {name: record.ports for name, record in records.items()}
 
 
 def _check_ports_of_running(
@@ -200,12 +186,12 @@ def _check_ports_of_running(
 
 def _check_programs(wanted: Sequence[str]) -> None:
     """Tell everything that is missing at once, before anything is started."""
-    missing = []
+    missing: dict[str, None] = {}
     for name in wanted:
         try:
-            _CHECKS[name]()
+            check_program(name)
         except MissingProgramError as error:
-            missing.append(str(error))
+            missing[str(error)] = None
     if missing:
         raise MissingProgramError("; ".join(missing))
 
@@ -220,17 +206,11 @@ def _ports(name: str, old: Record | None, given: Mapping[str, int]) -> dict[str,
     return chosen
 
 
-def _start(name: str, folder: Path, ports: Mapping[str, int], keep: Tell) -> None:
+def _keep_last_words(folder: Path, name: str) -> None:
     log = folder / "logs" / f"{name}.log"
     if log.exists():
         # What a crashed server said last is worth keeping when it is started again.
         log.replace(log.with_suffix(".previous.log"))
-    if name == "storage":
-        servers.start_storage(folder, ports["http"], keep)
-    elif name == "bigquery":
-        servers.start_bigquery(folder, ports["http"], ports["grpc"], keep)
-    else:
-        servers.start_pubsub(folder, ports["http"], keep)
 
 
 def _record(server: Server) -> Record:
@@ -246,8 +226,8 @@ def _record(server: Server) -> Record:
 
 def address(record: Record) -> str:
     """Where a server listens, for people."""
-    others = "".join(f", {name} {port}" for name, port in record.ports.items() if name != "http")
-    return f"{HOST}:{record.ports['http']}{others}"
+    first, *others = record.ports.items()
+    return f"{HOST}:{first[1]}" + "".join(f", {name} {port}" for name, port in others)
 
 
 def _end(processes: Mapping[str, Any], records: Mapping[str, Record]) -> list[str]:

@@ -40,6 +40,8 @@ def gcloud_lines(folder: Path, records: Iterable[Record], project: str) -> list[
     }
     lines = []
     for record in records:
+        if record.service not in {*_ENDPOINTS, "bigquery"}:
+            continue
         url = f"http://{HOST}:{record.ports['http']}"
         if record.service == "bigquery":
             lines.append(_bq_line(place, sdk, url, project))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from celes_beam.errors import LocalServerError, MissingProgramError, UsageError
 
@@ -62,7 +63,11 @@ Tell = Callable[[Server], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a server is started: the command line for its ports, and where it answers once ready."""
+    """How a server is started: the command line for its ports, and where it answers once ready.
+
+    ``ready_path`` is asked on its port ``http``; a whole URL where another server tells of it; an
+    empty one when it counts as ready as soon as it listens.
+    """
 
     service: str
     command: Callable[[Mapping[str, int]], Sequence[str]]
@@ -75,9 +80,9 @@ class Plan:
 def start(plan: Plan, ports: Mapping[str, int], tell: Tell = lambda _: None) -> Server:
     """Start a server and wait until it answers on its ports; 0 is any free port.
 
-    ``ports`` are named; the one named ``http`` is asked whether the server is ready. ``tell`` hears
-    of each process as soon as there is one: a later one means that the one before has ended. Raises
-    ``UsageError`` when a given port is taken, ``LocalServerError`` when the server does not start.
+    ``ports`` are named; the first is its address. ``tell`` hears of each process as soon as there
+    is one: a later one means that the one before has ended. Raises ``UsageError`` when a given port
+    is taken, ``LocalServerError`` when the server does not start.
     """
     for name, port in ports.items():
         if port and not is_free(port):
@@ -146,6 +151,14 @@ def answers(port: int, path: str, seconds: float = 2) -> bool:
         connection.close()
 
 
+def is_ready(pid: int, ports: Mapping[str, int], ready_path: str, seconds: float = 2) -> bool:
+    """Whether a server listens on its ports and is well; ``ready_path`` as in ``Plan``."""
+    if not listens(pid, list(ports.values())):
+        return False
+    asked = urlsplit(ready_path)
+    return not ready_path or answers(asked.port or ports["http"], asked.path, seconds)
+
+
 def listens(pid: int, ports: Sequence[int]) -> bool:
     """Whether this very process listens on all of these ports."""
     psutil = process_library()
@@ -181,7 +194,7 @@ def _start_once(plan: Plan, ports: Mapping[str, int], tell: Tell) -> Server:
             )
         except OSError as error:
             raise LocalServerError(f"{plan.service}: cannot be started: {error}") from error
-    address = f"{HOST}:{ports['http']}"
+    address = f"{HOST}:{next(iter(ports.values()))}"
     server = Server(plan.service, address, plan.clients(ports), plan.log, process, dict(ports))
     try:
         tell(server)
@@ -194,10 +207,7 @@ def _start_once(plan: Plan, ports: Mapping[str, int], tell: Tell) -> Server:
 
 def _wait_until_ready(plan: Plan, server: Server) -> None:
     end = time.monotonic() + START_SECONDS
-    ports = list(server.ports.values())
-    while not (
-        listens(server.process.pid, ports) and answers(server.ports["http"], plan.ready_path)
-    ):
+    while not is_ready(server.process.pid, server.ports, plan.ready_path):
         code = server.process.poll()
         said = last_lines(plan.log)
         if code is not None:

@@ -1,4 +1,4 @@
-"""The programs that stand in for Google's services, found on this machine or named with a remedy.
+"""The programs of the local cloud, found on this machine or named with a remedy.
 
 Raises ``MissingProgramError`` for what is not there.
 """
@@ -15,7 +15,8 @@ from pathlib import Path
 from celes_beam.errors import MissingProgramError
 
 _EXTRA = "pip install 'celes-beam[local]'"
-_MADE_TOOLS = Path(__file__).resolve().parents[2] / ".tools" / "bin"
+_MADE = Path(__file__).resolve().parents[2] / ".tools"
+_MADE_TOOLS = _MADE / "bin"
 _SDK_SECONDS = 30
 _BIGQUERY_MODULES = ("bqemulator", "duckdb_extension_spatial", "duckdb_extension_avro")
 
@@ -63,6 +64,19 @@ def find_pubsub_server() -> tuple[Path, Path]:
         "apt-get install google-cloud-cli-pubsub-emulator (with the Google Cloud CLI, "
         "https://cloud.google.com/sdk/docs/install)"
     )
+
+
+def find_flink() -> tuple[Path, Path]:
+    """Java, and the folder with Flink's jars (``lib``) and those of Beam's (``job-server``)."""
+    java = _find_java()
+    if java is None:
+        raise MissingProgramError("Flink needs Java: install one, such as openjdk-17-jre-headless")
+    home = _MADE / "flink"
+    if not (home / ".done").is_file():
+        raise MissingProgramError(
+            f"Flink's jars are not in {home}: make flink fetches them (needs Maven)"
+        )
+    return java, home
 
 
 def find_sdk() -> Path:

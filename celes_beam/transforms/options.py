@@ -22,6 +22,7 @@ from celes_beam.commands.flags import FlagParser
 from celes_beam.commands.progress import watch
 from celes_beam.errors import ConfigError
 from celes_beam.stores.cloud.clients import GCS_SCHEME
+from celes_beam.transforms import portable
 
 _SAMPLING_MS = 5
 _RUNNER_LACKS = re.compile(r"has validations errors|prism binary|binary URL", re.IGNORECASE)
@@ -60,6 +61,8 @@ def beam_parser() -> FlagParser:
 def new_pipeline(options: PipelineOptions) -> beam.Pipeline:
     """Make a pipeline for the runner that a command line means. Raises ``ConfigError``."""
     runner = runner_of(options)
+    if portable.is_portable(options):
+        portable.set_up(options)
     with _runner_set_up(options):
         return beam.Pipeline(runner=runner, options=options)
 
@@ -179,7 +182,9 @@ def check_output(options: PipelineOptions, output: str) -> None:
 
 
 def is_on_this_machine(options: PipelineOptions) -> bool:
-    """Whether the workers are this process, driven by itself or by a runner beside it."""
+    """Whether the workers see this machine: its disk, and the servers on it."""
+    if portable.is_portable(options):
+        return portable.works_here(options)
     return is_local(options) or _runner_name(options) == "prismrunner"
 
 

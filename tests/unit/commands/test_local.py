@@ -18,6 +18,8 @@ from celes_beam.local import cloud, programs
         (["--storage_port", "70000"], "70000 is not a port (1 to 65535, 0 for any)"),
         (["--storage_port", "-1"], "-1 is not a port"),
         (["--only", "storage", "--pubsub_port", "9"], "--pubsub_port is given, but --only leaves"),
+        (["--flink_port", "9"], "--flink_port is given, but not --with flink"),
+        (["--with", "spark"], "'spark' is not one of storage, bigquery, pubsub, flink"),
         (
             ["--bigquery_port", "9", "--bigquery_grpc_port", "9"],
             "--bigquery_port and --bigquery_grpc_port are both 9",
@@ -54,7 +56,7 @@ def test_all_that_is_missing_is_told_in_a_line_before_anything_starts(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setattr(programs, "_BIGQUERY_MODULES", ("no_such_package",))
-    monkeypatch.setattr(cloud, "_start", None)
+    monkeypatch.setattr(cloud, "start_service", None)
     assert cli.main(["local", "up", "--folder", str(tmp_path / "c"), "--only", "bigquery"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "BigQuery needs the package no_such_package: pip install 'celes-beam[local]'" in line
