@@ -5,14 +5,18 @@ A load ends right, or with one error of ours after which the same load ends righ
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.cloud.bigquery.retry import DEFAULT_RETRY
 
 from celes_beam.contract import REGION
+from celes_beam.errors import StorageError
 from celes_beam.local.processes import Server
+from celes_beam.stores.cloud import answer_time
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
 from celes_beam.stores.warehouse.tables import Destination
@@ -106,3 +110,18 @@ def test_a_bad_network_loses_no_row(
     proxy.clear()
     assert sum(fault.happened for fault in faults)
     assert held(table) == sorted(NEW + OLD)
+
+
+def test_a_server_that_does_not_answer_is_given_up(
+    proxy: FaultProxy, tmp_path: Path, table: TableName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_time, "STAND_IN_SECONDS", 0.2)
+    retry = DEFAULT_RETRY.with_timeout(0.5)
+    monkeypatch.setattr("celes_beam.stores.warehouse.tables.bigquery_retry", lambda: retry)
+    hang = proxy.add("delay", seconds=60.0)
+    warehouse = Warehouse(Destination(table), Lake.open(str(tmp_path / "lake")))
+    started = time.monotonic()
+    with pytest.raises(StorageError, match=r"dataset celes-dev:\w+: .*timed out.*; run it again"):
+        warehouse.prepare(partition_by=(REGION,))
+    assert hang.happened
+    assert time.monotonic() - started < 30

@@ -153,10 +153,14 @@ def _bigquery_client(project: str, location: str | None, emulator: str | None) -
     from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
     from google.cloud import bigquery  # noqa: PLC0415
 
-    if emulator:
-        anonymous = AnonymousCredentials()
-        return bigquery.Client(project=project, location=location, credentials=anonymous)
-    return bigquery.Client(project=project, location=location)
+    from celes_beam.stores.cloud import answer_time  # noqa: PLC0415
+
+    credentials = AnonymousCredentials() if emulator else None
+    client = bigquery.Client(project=project, location=location, credentials=credentials)
+    seconds = answer_time.STAND_IN_SECONDS if emulator else answer_time.ANSWER_SECONDS
+    # The client has no setting for it, and its methods take a timeout, by default none.
+    answer_time.give_up(client._http, seconds)
+    return client
 
 
 @functools.lru_cache(maxsize=8)
