@@ -7,7 +7,6 @@ from typing import Any
 
 # Imported only where a client is made, which has these already.
 import requests
-from requests.adapters import BaseAdapter
 
 CONNECT_SECONDS = 15.0
 ANSWER_SECONDS = 120.0
@@ -25,11 +24,10 @@ def give_up(session: requests.Session, answer_seconds: float) -> None:
         session.adapters[prefix] = _Patient(adapter, (CONNECT_SECONDS, answer_seconds))
 
 
-class _Patient(BaseAdapter):
+class _Patient:
     """Sends by another adapter, which may be one with certificates of its own."""
 
-    def __init__(self, adapter: BaseAdapter, timeout: tuple[float, float]) -> None:
-        super().__init__()
+    def __init__(self, adapter: Any, timeout: tuple[float, float]) -> None:
         self._adapter = adapter
         self._timeout = timeout
 
