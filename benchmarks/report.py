@@ -68,9 +68,9 @@ def markdown(
     parts = [_HEAD.format(command=command, rows=rows, rounds=rounds, machine=about)]
     for section in sections:
         parts.append(f"## {section.title}\n")
-        parts.append(_markdown_table(_cells(section)))
+        parts.append(markdown_table(_cells(section)))
         goals = [[g.text, g.measured, "yes" if g.reached else "**no**"] for g in section.goals]
-        parts.append(_markdown_table([["Goal", "measured", "reached"], *goals]))
+        parts.append(markdown_table([["Goal", "measured", "reached"], *goals]))
         does = [
             f"- **{runs.contestant.name}**: {runs.contestant.does}\n"
             for runs in section.runs
@@ -113,7 +113,7 @@ def _seconds(value: float) -> str:
     return f"{value:.2f}"
 
 
-def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     head, *body = rows
     rule = ["---", *(["---:"] * (len(head) - 1))]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *body))

@@ -53,7 +53,7 @@ def streaming(rows: int, rounds: int, say: Say) -> Section:
         local_servers(Path(name), start_bigquery),
         Renewed(Path(name), start_pubsub) as pubsub,
     ):
-        runs = measure(_contestants(messages, pubsub), rounds, say)
+        runs = measure(contestants(messages, pubsub), rounds, say)
         few = min(messages, FEW)
         wanted = round(few * GOOD_SHARE)
         simple = measure([_straightforward(few, wanted, pubsub)], rounds, say)[0]
@@ -70,7 +70,7 @@ def streaming(rows: int, rounds: int, say: Say) -> Section:
     )
 
 
-def _contestants(messages: int, pubsub: Renewed) -> list[Contestant]:
+def contestants(messages: int, pubsub: Renewed) -> list[Contestant]:
     rejected = f"--dead_letter_topic projects/{PROJECT}/topics/bench-rejected".split()
 
     def ours(*flags: str) -> Callable[[Path], list[str]]:

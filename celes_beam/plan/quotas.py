@@ -10,7 +10,8 @@ from celes_beam.plan.google import Quota
 from celes_beam.plan.job import Job
 from celes_beam.plan.refusals import STREAMS_PER_HOUR, StreamShape
 
-_LOADS_PER_TABLE_AND_DAY = 1_500
+LOADS_PER_TABLE_AND_DAY = 1_500
+"""Load jobs that BigQuery takes for one table in a day, failed ones as well."""
 _CPUS = {"n2": "N2_CPUS", "n2d": "N2D_CPUS", "c2": "C2_CPUS", "c2d": "C2D_CPUS", "e2": "CPUS"}
 
 
@@ -66,7 +67,7 @@ def needs_of(
             STREAMS_PER_HOUR,
         )
     if loads:
-        yield Need("BigQuery load jobs of the table a day, this run", 1, _LOADS_PER_TABLE_AND_DAY)
+        yield Need("BigQuery load jobs of the table a day, this run", 1, LOADS_PER_TABLE_AND_DAY)
 
 
 def stream_doubts(shape: StreamShape) -> Iterator[Check]:

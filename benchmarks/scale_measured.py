@@ -1,0 +1,118 @@
+"""What ``benchmarks.scale`` measured, as it is kept in ``scale_measured.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+FILE = Path(__file__).with_name("scale_measured.json")
+
+GENERATE, CSV, AGGREGATE = "generate", "csv", "aggregate"
+MESSAGES, NATIVE, FLUSH = "messages", "native", "flush"
+
+
+class Stages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The stages of ``rows`` rows (or messages) on one thread.
+
+    ``seconds`` are of each stage by itself; ``whole`` of all the work, without the stopwatch, by
+    the number of threads that shared it. ``bytes_appended`` are those of requests to a table.
+    """
+
+    way: str
+    rows: int
+    bytes_read: int
+    bytes_written: int
+    seconds: dict[str, float]
+    whole: dict[int, float]
+    bytes_appended: int = 0
+
+    def per_row(self, threads: int = 1) -> float:
+        """Seconds of a row when so many threads share the work; those of most, if fewer did."""
+        most = max(n for n in self.whole if n <= max(threads, min(self.whole)))
+        return self.whole[most] / self.rows
+
+
+class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whole runs of a command; ``seconds`` of its pipeline in each round, start-up not counted.
+
+    ``slots`` is how many workers (here: threads) shared it.
+    """
+
+    way: str
+    rows: int
+    slots: int
+    seconds: tuple[float, ...]
+    process_seconds: tuple[float, ...]
+    peak_mb: float
+    files: int = 0
+    bytes: int = 0
+    total: str = ""
+    equal_to_duckdb: bool | None = None
+
+    @property
+    def middle(self) -> float:
+        """The median of the seconds."""
+        return median(self.seconds)
+
+
+class Requests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One run into the local Cloud Storage and BigQuery: requests by service and kind.
+
+    ``upload_seconds`` are of all deliveries added up, several of which went on at once;
+    ``manifest_bytes`` those of the decision.
+    """
+
+    rows: int
+    files: int
+    bytes: int
+    requests: dict[str, int]
+    manifest_bytes: int
+    upload_seconds: float
+    load_seconds: float
+
+
+class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bytes of a job's graph: of one without inputs, and for each shard or input file."""
+
+    fixed: int
+    a_shard: float
+    a_file: float
+
+
+class Stream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds of ``messages`` messages against the local Pub/Sub and BigQuery, by way."""
+
+    messages: int
+    seconds: dict[str, float]
+
+
+class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of it. ``about`` is the machine; parts that were not measured are empty or ``None``."""
+
+    about: str = ""
+    cores: int = 0
+    stages: dict[str, Stages] = {}
+    runs: tuple[Run, ...] = ()
+    flink: tuple[Run, ...] = ()
+    requests: tuple[Requests, ...] = ()
+    graph: Graph | None = None
+    stream: Stream | None = None
+    bytes_of_an_id: float = 0.0
+
+    def of(self, way: str) -> list[Run]:
+        """The whole runs of a way, by their rows."""
+        return sorted((r for r in self.runs if r.way == way), key=lambda run: run.rows)
+
+
+def read_measured(path: Path = FILE) -> Measured:
+    """Read what was measured last; nothing when there is no file."""
+    if not path.exists():
+        return Measured()
+    return msgspec.json.decode(path.read_bytes(), type=Measured)
+
+
+def write_measured(measured: Measured, path: Path = FILE) -> None:
+    """Keep what was measured."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(measured), indent=1) + b"\n")

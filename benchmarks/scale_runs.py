@@ -1,0 +1,125 @@
+"""Whole runs as rows grow: generate into a lake, aggregate it, and the same sums by DuckDB.
+
+``python -m benchmarks.scale_runs LAKE`` prints what DuckDB finds in the files of a lake.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import run_process
+from benchmarks.scale_measured import AGGREGATE, GENERATE, Run
+from benchmarks.section import Say
+
+FEW = 1_000
+"""Rows of the run that tells what every run takes, however small."""
+MOST_ROUNDS_ROWS = 50_000_000
+"""Runs of more rows are made once."""
+
+Sums = list[list[Any]]
+
+
+def grown(sizes: Sequence[int], rounds: int, folder: Path, say: Say) -> list[Run]:
+    """Generate and aggregate lakes of these sizes below ``folder``; each is gone before the next.
+
+    Raises ``ValueError`` when DuckDB's sums of a lake are others than ours.
+    """
+    runs = []
+    for rows in sizes:
+        with tempfile.TemporaryDirectory(prefix="celes-scale-", dir=folder) as name:
+            runs += _of_size(rows, 1 if rows > MOST_ROUNDS_ROWS else rounds, Path(name), say)
+    return runs
+
+
+def _of_size(rows: int, rounds: int, folder: Path, say: Say) -> list[Run]:
+    lake, said = folder / "lake", folder / "summary.json"
+    common = ["--summary_json", str(said), "--progress", "off"]
+    writing = ["-m", "pipelines.batch", "--rows", str(rows), "--output", str(lake), *common]
+    reading = ["-m", "pipelines.aggregate", "--input", str(lake), *common]
+    taken: list[tuple[float, float, float]] = []
+    for _ in range(rounds):
+        shutil.rmtree(lake, ignore_errors=True)
+        taken.append(_timed(writing, said))
+    written = json.loads(said.read_text())
+    runs = [_run(GENERATE, rows, taken, written, equal=None)]
+    say(_told(runs[-1]))
+    taken = [_timed(reading, said) for _ in range(rounds)]
+    read = json.loads(said.read_text())
+    theirs = json.loads(run_process([sys.executable, "-m", __name__, str(lake)])[2])
+    _check(written, read, theirs)
+    runs.append(_run(AGGREGATE, rows, taken, read | {"total": written["total"]}, equal=True))
+    say(f"{_told(runs[-1])}; DuckDB's sums are the same")
+    return runs
+
+
+def _timed(arguments: Sequence[str], said: Path) -> tuple[float, float, float]:
+    # What others wrote is not to be flushed on this one's time.
+    os.sync()
+    process, peak, _ = run_process([sys.executable, *arguments])
+    return float(json.loads(said.read_text())["seconds"]), process, peak
+
+
+def _run(
+    way: str,
+    rows: int,
+    taken: Sequence[tuple[float, float, float]],
+    summary: dict[str, Any],
+    *,
+    equal: bool | None,
+) -> Run:
+    seconds, processes, peaks = zip(*taken, strict=True)
+    return Run(
+        way=way,
+        rows=rows,
+        slots=os.cpu_count() or 1,
+        seconds=seconds,
+        process_seconds=processes,
+        peak_mb=max(peaks),
+        files=summary["files"],
+        bytes=summary["bytes"],
+        total=summary["total"],
+        equal_to_duckdb=equal,
+    )
+
+
+def _told(run: Run) -> str:
+    return (
+        f"{run.way} {run.rows:,} rows: {run.middle:.2f} s, "
+        f"{run.rows / max(run.middle, 1e-9):,.0f} rows/s, {run.peak_mb:,.0f} MB"
+    )
+
+
+def _check(written: dict[str, Any], read: dict[str, Any], theirs: dict[str, Sums]) -> None:
+    for what, column in (
+        ("by_category", "categoria_de_producto"),
+        ("by_region", "region_de_venta"),
+    ):
+        expected = sorted(theirs[what])
+        for whose, summary in (("the run", written), ("the aggregation", read)):
+            ours = sorted([line[column], line["rows"], line["total"]] for line in summary[what])
+            if ours != expected:
+                raise ValueError(f"{what}: {whose} has {ours}, and DuckDB {expected}")
+
+
+def duckdb_sums(lake: str) -> dict[str, Sums]:
+    """Rows and exact total of each category and region, by SQL on the files of a hive folder."""
+    import duckdb  # noqa: PLC0415
+
+    files = f"read_parquet('{lake}/*/*.parquet', hive_partitioning=true, hive_types_autocast=false)"
+
+    def by(column: str) -> Sums:
+        query = f"SELECT {column}, count(*), sum(cantidad_de_venta) FROM {files} GROUP BY ALL"
+        return [[name, rows, str(total)] for name, rows, total in duckdb.sql(query).fetchall()]
+
+    return {"by_category": by("categoria_de_producto"), "by_region": by("region_de_venta")}
+
+
+if __name__ == "__main__":
+    print(json.dumps(duckdb_sums(sys.argv[1])))
