@@ -95,9 +95,9 @@ spark-jars: .tools/jars/gcs-connector-3.1.9-shaded.jar ## fetch what Spark needs
 	mvn --batch-mode --quiet dependency:copy -DoutputDirectory=$(CURDIR)/.tools/jars \
 	  -Dartifact=com.google.cloud.bigdataoss:gcs-connector:3.1.9:jar:shaded
 
-flink: .tools/flink/.done ## fetch Flink and Beam's job server for it (needs Maven; 400 MB)
+flink: .tools/flink/.done ## fetch Flink and Beam's job server for it (needs Maven and a JDK; 300 MB)
 
-.tools/flink/.done: tools/flink/pom.xml tools/flink/requirements.txt | .venv/bin/python
+.tools/flink/.done: tools/flink/pom.xml tools/flink/requirements.txt $(wildcard tools/flink/java/*.java) | .venv/bin/python
 	rm -rf .tools/flink
 	mkdir -p .tools/flink/job-server
 	mvn --batch-mode --quiet --strict-checksums --file tools/flink/pom.xml dependency:copy-dependencies \
@@ -107,6 +107,7 @@ flink: .tools/flink/.done ## fetch Flink and Beam's job server for it (needs Mav
 	tar -xzf .tools/flink/apache-flink-libraries-*.tar.gz -C .tools/flink
 	mv .tools/flink/apache-flink-libraries-*/deps/lib .tools/flink/lib
 	rm -r .tools/flink/apache-flink-libraries-*
+	javac -d .tools/flink/classes -cp '.tools/flink/job-server/*' tools/flink/java/*.java
 	@touch $@
 
 prism: .tools/bin/prism ## build Beam's Prism runner (needs Go)

@@ -71,7 +71,7 @@ class Ended:
 
 
 def status(folder: Path) -> list[Service]:
-    """How each service is, in the order of ``PORTS``; changes nothing. Flink is left out if unused."""
+    """How each service is, in the order of ``PORTS``, Flink only where it was started."""
     records = load(folder.resolve())
     shown = [name for name in PORTS if name in records or name not in FLINK_PORTS]
     return [_look(name, records) for name in shown]

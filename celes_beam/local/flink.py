@@ -124,7 +124,7 @@ def start_jobs(folder: Path, manager: Ports, ports: Ports, tell: Tell = lambda _
 
     def command(chosen: Ports) -> list[str]:
         return [
-            *_java(folder, "1g", jars="job-server"),
+            *_java(folder, "1g"),
             "org.apache.beam.runners.flink.FlinkJobServerDriver",
             *(f"--flink-master={HOST}:{manager['http']}", f"--flink-conf-dir={place}"),
             *(f"--job-host={HOST}", f"--job-port={chosen['jobs']}"),
@@ -152,7 +152,7 @@ def ready_path(name: str, manager: Ports) -> str:
     return "" if name == JOBS else f"http://{HOST}:{manager['http']}/taskmanagers/{name}"
 
 
-def _java(folder: Path, heap: str, *flags: str, jars: str = "lib") -> list[str]:
+def _java(folder: Path, heap: str, *flags: str) -> list[str]:
     """Begin a command line. The servers do little and are to start soon: one compiler is enough."""
     java, home = find_flink()
     opened = (f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED)
@@ -160,9 +160,9 @@ def _java(folder: Path, heap: str, *flags: str, jars: str = "lib") -> list[str]:
         *(str(java), f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *flags),
         *(*opened, "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED"),
         f"-Dlog4j.configurationFile=file:{_write_settings(folder) / 'log4j.properties'}",
-        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         f"-Djava.io.tmpdir={_made(_home(folder) / 'tmp')}",
-        *("-cp", str(home / jars / "*")),
+        # One for all of them: what a job needs is there, and nothing is uploaded with it.
+        *("-cp", f"{home}/classes:{home}/lib/*:{home}/job-server/*"),
     ]
 
 
