@@ -17,7 +17,7 @@ from celes_beam.commands.flags import add_warehouse_flags
 from celes_beam.errors import LakeConflictError, UsageError
 
 if TYPE_CHECKING:
-    from celes_beam.stores.lake.commit import Commits
+    from celes_beam.stores.lake.commits import Commits
     from celes_beam.stores.lake.history import Step
     from celes_beam.stores.lake.lake import Lake
     from celes_beam.stores.lake.manifest import Manifest

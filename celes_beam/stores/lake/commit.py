@@ -32,29 +32,35 @@ that reads its inputs again on purpose does not look, so it need not claim.
 Between claim and decision of a commit is a moment, so that a claimant waits for it a little
 (``Patience``) before it supersedes a holder: runs that do not concern each other all commit. How
 long it waits is a matter of kindness; nothing above depends on it, or on clocks that agree.
+
+Before it decides a run announces itself (``segments.py``). So when many commits are there, an index
+(``log_index.py``) says what the oldest of them say, and only those announced since are read.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
-from celes_beam.errors import IntegrityError, LakeConflictError, StorageError, UsageError
-from celes_beam.stores.inputs.refused import LAKE_MARK
-from celes_beam.stores.lake.manifest import (
-    Decision,
-    Manifest,
-    Superseded,
-    decode,
-    encode,
-    retired_paths,
+from celes_beam.errors import (
+    CelesError,
+    IntegrityError,
+    LakeConflictError,
+    StorageError,
+    UsageError,
 )
+from celes_beam.stores.inputs.refused import LAKE_MARK
+from celes_beam.stores.lake.commits import Commits, order
+from celes_beam.stores.lake.log_index import Index, encode_index
+from celes_beam.stores.lake.manifest import Decision, Manifest, Superseded, decode, encode
+from celes_beam.stores.lake.segments import Look, Segments, index_name
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import Storage
 
@@ -62,7 +68,12 @@ COMMITS = LAKE_MARK
 STAGING = "_staging"
 REJECTED = "_rejected"
 REPLAYED = "_replayed"
+SEGMENT_COMMITS = 128
+"""When so many commits are in no index, a new one is written."""
+_CLOSER_SECONDS = 60.0
+"""Whoever closed a segment has so long to write its index before another does."""
 
+_LOGGER = logging.getLogger(__name__)
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CLAIM = re.compile(r"(epoch|inputs)-(\d+)\.claim")
 
@@ -80,38 +91,42 @@ class Patience:
     sleep: Callable[[float], object] = time.sleep
 
 
-@dataclass(frozen=True)
-class Commits:
-    """What had been decided at one moment.
+class CommitLog:
+    """The decisions of one lake. Decisions never change, so each is read once.
 
-    ``manifests`` are in order: each after all whose files it retires. ``done`` holds the run ids
-    whose mark is there, ``claimed`` the newest claim of each chain that has any.
+    An index is kept once ``segment_commits`` commits are in none.
     """
 
-    manifests: tuple[Manifest, ...]
-    superseded: Mapping[str, Superseded]
-    done: frozenset[str]
-    claimed: Mapping[str, int]
-
-    @property
-    def undone(self) -> tuple[Manifest, ...]:
-        """Decided commits that may not be wholly published."""
-        return tuple(m for m in self.manifests if m.run_id not in self.done)
-
-
-class CommitLog:
-    """The decisions of one lake. Decisions never change, so each is read once."""
-
-    def __init__(self, storage: Storage, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        patience: Patience | None = None,
+        *,
+        segment_commits: int = SEGMENT_COMMITS,
+    ) -> None:
         self._storage = storage
         self._patience = patience or Patience()
+        self._segment_commits = segment_commits
+        self._segments = Segments(storage)
         self._decisions: dict[str, Decision] = {}
+        self._done: set[str] = set()
+        self._claimed: dict[str, int] = {}
+        self._index: Index | None = None
+        self._damaged: set[str] = set()
         self._loaded: Commits | None = None
+        self._unindexed = 0
 
     def load(self) -> Commits:
-        """Read all that has been decided. Raises ``IntegrityError`` for a broken decision."""
-        run_ids, done = [], set()
-        claimed: dict[str, int] = {}
+        """Look at all that has been decided. Raises ``IntegrityError`` for a broken decision."""
+        look = self._segments.look()
+        index = self._index = self._newest_index(look)
+        seen = self._loaded = self.load_all() if index is None else self._load_since(index, look)
+        self._unindexed = len(seen.lately) + len(seen.superseded_lately)
+        return seen
+
+    def load_all(self) -> Commits:
+        """As ``load``, by reading every decision, whatever an index says."""
+        run_ids = []
         for file in self._storage.list(COMMITS, recursive=False):
             name = file.name.removeprefix(f"{COMMITS}/")
             if name.startswith("."):
@@ -119,15 +134,87 @@ class CommitLog:
             if name.endswith(".json"):
                 run_ids.append(name.removesuffix(".json"))
             elif name.endswith(".done"):
-                done.add(name.removesuffix(".done"))
+                self._done.add(name.removesuffix(".done"))
             elif claim := _CLAIM.fullmatch(name):
-                claimed[claim[1]] = max(claimed.get(claim[1], 0), int(claim[2]))
-        decisions = each(self._read, run_ids, at_once=self._storage.at_once)
+                self._claimed[claim[1]] = max(self._claimed.get(claim[1], 0), int(claim[2]))
+        return self._commits(each(self._read, run_ids, at_once=self._storage.at_once), None)
+
+    def _load_since(self, index: Index, look: Look) -> Commits:
+        since = self._segments.announced(range(index.head.number + 1, look.open + 1))
+        run_ids = {*index.head.pending, *(run_id for _, run_id in since)} - index.run_ids
+        at_once = self._storage.at_once
+        found = each(self._read_if_there, sorted(run_ids), at_once=at_once)
+        decisions = [d for d in found if d is not None]
+        unmarked = [
+            d.run_id for d in decisions if isinstance(d, Manifest) and d.run_id not in self._done
+        ]
+        marks = each(self._storage.exists, map(mark_name, unmarked), at_once=at_once)
+        self._done.update(r for r, done in zip(unmarked, marks, strict=True) if done)
+        return self._commits(decisions, index)
+
+    def _commits(self, decisions: list[Decision], index: Index | None) -> Commits:
         manifests = [d for d in decisions if isinstance(d, Manifest)]
         superseded = {d.run_id: d for d in decisions if isinstance(d, Superseded)}
-        ordered = tuple(sorted(manifests, key=_order))
-        self._loaded = Commits(ordered, superseded, frozenset(done), claimed)
-        return self._loaded
+        ordered = tuple(sorted(manifests, key=order))
+        return Commits(ordered, superseded, frozenset(self._done), index)
+
+    def _newest_index(self, look: Look) -> Index | None:
+        for number in reversed(look.indexes):
+            if self._index is not None and self._index.head.number == number:
+                return self._index
+            name = index_name(number)
+            if name in self._damaged:
+                continue
+            try:
+                return Index(self._storage.read(name), name)
+            except IntegrityError as error:
+                _LOGGER.warning("%s; it is passed by, which takes longer", error)
+                self._damaged.add(name)
+            except StorageError:
+                # It is deleted when newer ones are there.
+                if self._storage.exists(name):
+                    raise
+        return None
+
+    def keep_index(self) -> None:
+        """Write an index when many commits are in none; nothing fails when that fails."""
+        if self._unindexed < self._segment_commits:
+            return
+        try:
+            self._write_index()
+        except CelesError as error:
+            _LOGGER.warning("no index of commits was written, which takes longer: %s", error)
+
+    def _write_index(self) -> None:
+        look = self._segments.look()
+        number = look.closed
+        if not number or number in look.indexes:
+            number = look.open
+            if not self._segments.close(number):
+                return
+        elif time.time() < look.closed_at + _CLOSER_SECONDS:
+            return
+        # What was announced up to that segment is listed now that it is closed.
+        seen = self.load()
+        first = seen.index.head.number + 1 if seen.index is not None else 1
+        announced = {run_id for _, run_id in self._segments.announced(range(first, number + 1))}
+        if seen.index is not None:
+            announced.update(seen.index.head.pending)
+        undone = {m.run_id for m in seen.undone}
+        lately = tuple(m for m in seen.lately if m.run_id not in undone)
+        kept = Commits(lately, seen.superseded_lately, seen.done, seen.index)
+        new = [*(m.run_id for m in lately), *seen.superseded_lately]
+        data = encode_index(
+            number,
+            kept,
+            decided=each(
+                self._storage.read, map(_decision_name, new), at_once=self._storage.at_once
+            ),
+            pending=sorted(undone | (announced - kept.run_ids)),
+            claimed={chain: self._newest_claim(chain) for chain in ("epoch", "inputs")},
+        )
+        self._storage.put_if_absent(index_name(number), data)
+        self._segments.forget_old(self._segments.look())
 
     def decision(self, run_id: str) -> Decision | None:
         """What was decided about a run; None when nothing was yet."""
@@ -143,10 +230,11 @@ class CommitLog:
         if manifest.kind == "append":
             # It orders commits for people: what was decided since the last look may come after.
             seen = self._loaded or self.load()
-            newest = max((m.epoch for m in seen.manifests), default=0)
-            manifest = _with(manifest, epoch=newest)
+            manifest = _with(manifest, epoch=seen.epoch)
+        self._segments.announce(manifest.run_id)
         manifest = _with(manifest, decided_at=now())
         if self._storage.put_if_absent(_decision_name(manifest.run_id), encode(manifest)):
+            self._unindexed += 1
             self._decisions[manifest.run_id] = manifest
             return manifest
         found = self._read(manifest.run_id)
@@ -164,11 +252,12 @@ class CommitLog:
         """
         # An old look will do to begin with: the claim after one that is not the newest is taken.
         seen = self._loaded or self.load()
+        base = seen.index.head.claimed.get(chain, 0) if seen.index is not None else 0
+        newest = max(base, self._claimed.get(chain, 0))
         while True:
             decision = self.decision(run_id)
             if decision is not None:
                 raise conflict(decision)
-            newest = seen.claimed.get(chain, 0)
             if newest:
                 holder = self._holder(_claim_name(chain, newest))
                 if holder == run_id:
@@ -176,11 +265,28 @@ class CommitLog:
                     return newest
                 if not self._decides_soon(holder):
                     never = Superseded(run_id=holder, by=run_id, decided_at=now())
+                    self._segments.announce(holder)
                     self._storage.put_if_absent(_decision_name(holder), encode(never))
             check()
             if self._storage.put_if_absent(_claim_name(chain, newest + 1), run_id.encode()):
+                self._claimed[chain] = newest + 1
                 return newest + 1
-            seen = self.load()
+            newest = self._newest_claim(chain, at_least=newest + 1)
+
+    def _newest_claim(self, chain: Chain, at_least: int = 0) -> int:
+        """The number of the newest claim: they have no gaps, so few have to be looked for."""
+        newest = max(at_least, self._claimed.get(chain, 0))
+        if self._index is not None:
+            newest = max(newest, self._index.head.claimed.get(chain, 0))
+        step = 1
+        while step:
+            if self._storage.exists(_claim_name(chain, newest + step)):
+                newest += step
+                step *= 2
+            else:
+                step //= 2
+        self._claimed[chain] = newest
+        return newest
 
     def _holder(self, claim: str) -> str:
         try:
@@ -200,6 +306,21 @@ class CommitLog:
                 return False
             self._patience.sleep(self._patience.poll_seconds)
         return True
+
+    def is_over(self, run_id: str) -> bool:
+        """Whether a run was superseded, or has committed and is wholly published."""
+        decision = self.decision(run_id)
+        if isinstance(decision, Manifest) and run_id not in self._done:
+            return self._storage.exists(mark_name(run_id))
+        return decision is not None
+
+    def _read_if_there(self, run_id: str) -> Decision | None:
+        try:
+            return self._read(run_id)
+        except StorageError:
+            if self._storage.exists(_decision_name(run_id)):
+                raise
+            return None
 
     def _read(self, run_id: str) -> Decision:
         if run_id not in self._decisions:
@@ -257,7 +378,7 @@ def _delete_brought_back(storage: Storage, manifest: Manifest) -> None:
 
     A commit that decides to retire one later than this looks deletes it later than this, too.
     """
-    retired = retired_paths(CommitLog(storage).load().manifests)
+    retired = CommitLog(storage).load().retired
     paths = [f.path for f in manifest.files if f.path in retired]
     each(storage.delete, paths, at_once=storage.at_once)
 
@@ -300,12 +421,6 @@ def _decision_name(run_id: str) -> str:
 
 def _claim_name(chain: Chain, number: int) -> str:
     return f"{COMMITS}/{chain}-{number:08d}.claim"
-
-
-def _order(manifest: Manifest) -> tuple[int, bool, str, str]:
-    # The clocks of two machines may disagree, but a commit that retires files has a higher epoch
-    # than any whose files it retires; times only order appends among themselves.
-    return manifest.epoch, manifest.kind == "append", manifest.decided_at, manifest.run_id
 
 
 def _with(manifest: Manifest, **changes: object) -> Manifest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from celes_beam.stores.lake.commit import Commits
+from celes_beam.stores.lake.commits import Commits
 from celes_beam.stores.lake.manifest import STREAM_INPUT, Manifest, retired_paths
 
 

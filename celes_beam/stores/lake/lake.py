@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -23,15 +22,16 @@ from celes_beam.stores.lake.commit import (
     COMMITS,
     REJECTED,
     REPLAYED,
+    SEGMENT_COMMITS,
     STAGING,
     CommitLog,
-    Commits,
     Patience,
     check_run_id,
     conflict,
     now,
     publish,
 )
+from celes_beam.stores.lake.commits import Commits, InputT
 from celes_beam.stores.lake.manifest import (
     DataFile,
     Manifest,
@@ -39,7 +39,6 @@ from celes_beam.stores.lake.manifest import (
     ReplayedFile,
     Superseded,
     count_problems,
-    retired_paths,
 )
 from celes_beam.stores.lake.replayed import check_not_replayed
 from celes_beam.stores.lake.staging_area import each
@@ -54,28 +53,17 @@ LOOK_AGAIN_SECONDS = 3600.0
 _STRANGERS_NAMED = 3
 
 
-class Input(Protocol):
-    """What identifies the content of an input."""
-
-    @property
-    def path(self) -> str: ...
-
-    @property
-    def size(self) -> int: ...
-
-    @property
-    def version(self) -> str: ...
-
-
-InputT = TypeVar("InputT", bound=Input)
-
-
 @dataclass(frozen=True)
 class Snapshot:
-    """The files that count at one moment, and the commits that made them, in order."""
+    """The files that count at one moment, and the commits, in order."""
 
     files: tuple[DataFile, ...]
-    runs: tuple[Manifest, ...]
+    commits: Commits
+
+    @property
+    def runs(self) -> tuple[Manifest, ...]:
+        """All commits; where there are many this takes time."""
+        return self.commits.manifests
 
     @property
     def rows(self) -> int:
@@ -96,9 +84,15 @@ class Snapshot:
 class Lake:
     """One lake. Any number of processes may use it at once; see ``stores.commit``."""
 
-    def __init__(self, storage: Storage, *, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        patience: Patience | None = None,
+        segment_commits: int = SEGMENT_COMMITS,
+    ) -> None:
         self.storage = storage
-        self._log = CommitLog(storage, patience)
+        self._log = CommitLog(storage, patience, segment_commits=segment_commits)
         self._look_again_at = -math.inf
 
     @classmethod
@@ -129,7 +123,7 @@ class Lake:
             return decision
         if decision is not None:
             raise conflict(decision)
-        strangers, back = self._look_around_rarely(commits.manifests)
+        strangers, back = self._look_around_rarely(commits)
         if self.storage.moves_by_copy:
             # A process that was killed after a late copy of its own left them visible.
             each(self.storage.delete, back, at_once=self.storage.at_once)
@@ -139,15 +133,14 @@ class Lake:
                 f"{self.storage.root} holds files that no commit of this lake made ({named}): "
                 "choose another folder, or move them away"
             )
-        snapshot = _snapshot(commits)
-        if if_exists == "error" and snapshot.files:
+        if if_exists == "error" and commits.live:
             raise LakeExistsError(
-                f"{self.storage.root} already holds a lake of {snapshot.rows:,} rows: add to it "
-                "with --if_exists append, replace it with --if_exists overwrite (-f), or choose "
-                "another folder"
+                f"{self.storage.root} already holds a lake of {_snapshot(commits).rows:,} rows: "
+                "add to it with --if_exists append, replace it with --if_exists overwrite (-f), or "
+                "choose another folder"
             )
         if if_exists == "append" and partition_by is not None:
-            _check_partitions(snapshot, tuple(partition_by))
+            _check_partitions(commits, tuple(partition_by))
         return None
 
     def staging(self, run_id: str) -> str:
@@ -176,13 +169,13 @@ class Lake:
         Raises ``UsageError`` for one that has changed since the lake took rows of it in: these
         would be there twice.
         """
-        return _unread(inputs, _ledger(self.decided()))
+        return _unread(inputs, self._log.load())
 
     def unread_and_changed(
         self, inputs: Iterable[InputT]
     ) -> tuple[list[InputT], list[tuple[InputT, str]]]:
         """As ``unread``, and those that have changed apart, each with the run that took it in."""
-        return _unread_and_changed(inputs, _ledger(self.decided()))
+        return self._log.load().unread_and_changed(inputs)
 
     def claim(self, run_id: str) -> tuple[int, Snapshot]:
         """Claim the right to retire files; returns the epoch and the files it may retire.
@@ -213,6 +206,7 @@ class Lake:
             raise
         publish(self.storage, manifest)
         self.storage.tidy(COMMITS)
+        self._log.keep_index()
         return manifest
 
     def snapshot(self) -> Snapshot:
@@ -260,7 +254,6 @@ class Lake:
 
     def _sweep(self, commits: Commits, at: float) -> list[str]:
         self.storage.tidy(COMMITS)
-        over = commits.done | commits.superseded.keys()
         under_way = {m.run_id for m in commits.undone}
         newest: dict[str, float] = {}
         for file in self.storage.list(STAGING):
@@ -270,7 +263,7 @@ class Lake:
         for folder, modified in newest.items():
             run_id = folder.split("/")[1]
             stale = modified < at - STALE_SECONDS and run_id not in under_way
-            if run_id in over or stale:
+            if stale or (run_id not in under_way and self._log.is_over(run_id)):
                 swept.append(folder)
         for folder in swept:
             self.storage.delete_folder(folder)
@@ -278,27 +271,23 @@ class Lake:
 
     def strangers(self, most: int) -> list[StoredFile]:
         """The first visible files, at most ``most``, that no commit made."""
-        return self._look_around(self.decided(), most)[0]
+        return self._look_around(self._log.load(), most)[0]
 
-    def _look_around_rarely(
-        self, manifests: Sequence[Manifest]
-    ) -> tuple[list[StoredFile], list[str]]:
+    def _look_around_rarely(self, commits: Commits) -> tuple[list[StoredFile], list[str]]:
         """As ``_look_around``, and nothing when the last look found none less than an hour ago."""
         # It lists the whole lake: a watch would do so for every commit, and ever longer.
         if time.monotonic() < self._look_again_at:
             return [], []
-        found = self._look_around(manifests, _STRANGERS_NAMED)
+        found = self._look_around(commits, _STRANGERS_NAMED)
         if not found[0]:
             self._look_again_at = time.monotonic() + LOOK_AGAIN_SECONDS
         return found
 
-    def _look_around(
-        self, manifests: Sequence[Manifest], most: int
-    ) -> tuple[list[StoredFile], list[str]]:
+    def _look_around(self, commits: Commits, most: int) -> tuple[list[StoredFile], list[str]]:
         """Visible files up to the last of ``most`` strangers: those, and the retired ones."""
         found: list[StoredFile] = []
         back: list[str] = []
-        retired, made = retired_paths(manifests), _paths_made(manifests)
+        retired, made = commits.retired, commits.made
         for file in self.storage.list(hidden=False):
             if len(found) == most:
                 break
@@ -307,14 +296,14 @@ class Lake:
                     back.append(file.name)
                 continue
             # It may have been decided since; what is visible always was decided before.
-            made = _paths_made(self._log.load().manifests)
+            made = self._log.load().made
             if file.name not in made:
                 found.append(file)
         return found, back
 
     def _staging_problems(self, draft: Manifest) -> list[str]:
         staged = {f.name: f for f in self.storage.list(draft.staging)}
-        made = _paths_made(self._log.load().manifests)
+        made = self._log.load().made_among(f.path for f in draft.files)
         problems = []
         for file in draft.all_files:
             found = staged.get(f"{draft.staging}/{file.staged}")
@@ -339,9 +328,9 @@ class Lake:
     def _check_unread(self, draft: Manifest) -> None:
         # Not published first: a claim is held for a moment only. Nor are our own inputs read by
         # another run: who decided this one is told when we try to.
-        others = [m for m in self._log.load().manifests if m.run_id != draft.run_id]
-        check_not_replayed(self.storage, draft, others)
-        left = {i.path for i in _unread(draft.inputs, _ledger(others))}
+        commits = self._log.load()
+        check_not_replayed(self.storage, draft, commits)
+        left = {i.path for i in _unread(draft.inputs, commits, but=draft.run_id)}
         again = [i.path for i in draft.inputs if i.path not in left]
         if again:
             raise LakeConflictError(
@@ -422,35 +411,11 @@ class Lake:
 
 
 def _snapshot(commits: Commits) -> Snapshot:
-    retired = retired_paths(commits.manifests)
-    files = tuple(f for m in commits.manifests for f in m.files if f.path not in retired)
-    return Snapshot(files, commits.manifests)
+    return Snapshot(tuple(f for of_run in commits.live for f in of_run.files), commits)
 
 
-def _paths_made(manifests: Iterable[Manifest]) -> set[str]:
-    return {f.path for m in manifests for f in m.files}
-
-
-def _ledger(runs: Sequence[Manifest]) -> list[Manifest]:
-    """The runs whose inputs count as read: those that no overwrite replaced, in order."""
-    replaced = {run_id for m in runs for run_id in m.replaces}
-    return [m for m in runs if m.run_id not in replaced]
-
-
-def _unread_and_changed(
-    inputs: Iterable[InputT], ledger: Sequence[Manifest]
-) -> tuple[list[InputT], list[tuple[InputT, str]]]:
-    keys = {i.key for m in ledger for i in m.inputs}
-    # Of a barren input no row is here that could be there twice: mended, it is another.
-    last_run = {i.path: m.run_id for m in ledger for i in m.inputs if not i.is_barren}
-    others = [i for i in inputs if (i.path, i.size, i.version) not in keys]
-    unread = [i for i in others if i.path not in last_run]
-    changed = [(i, last_run[i.path]) for i in others if i.path in last_run]
-    return unread, changed
-
-
-def _unread(inputs: Iterable[InputT], ledger: Sequence[Manifest]) -> list[InputT]:
-    unread, changed = _unread_and_changed(inputs, ledger)
+def _unread(inputs: Iterable[InputT], commits: Commits, *, but: str | None = None) -> list[InputT]:
+    unread, changed = commits.unread_and_changed(inputs, but=but)
     if changed:
         more = f" (and {len(changed) - 1} more like it)" if changed[1:] else ""
         raise UsageError(
@@ -461,11 +426,10 @@ def _unread(inputs: Iterable[InputT], ledger: Sequence[Manifest]) -> list[InputT
     return unread
 
 
-def _check_partitions(snapshot: Snapshot, asked: tuple[str, ...]) -> None:
-    live = {f.path for f in snapshot.files}
-    for manifest in snapshot.runs:
-        if manifest.partition_by != asked and any(f.path in live for f in manifest.files):
-            there = ",".join(manifest.partition_by) or "none"
+def _check_partitions(commits: Commits, asked: tuple[str, ...]) -> None:
+    for of_run in commits.live:
+        if of_run.partition_by != asked:
+            there = ",".join(of_run.partition_by) or "none"
             raise UsageError(
                 f"--partition_by {','.join(asked) or 'none'}: the lake is partitioned by {there}; "
                 f"append with --partition_by {there}, or overwrite it"

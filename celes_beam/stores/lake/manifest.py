@@ -26,7 +26,7 @@ REJECTED_FILE = ".pq"
 """Ends the name of a file of rejected rows, which are Parquet too, for the same reason."""
 
 
-class DataFile(msgspec.Struct, frozen=True, kw_only=True):
+class DataFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One Parquet file of accepted rows.
 
     ``path`` is relative to the lake and never used twice; ``staged`` is relative to the staging
@@ -51,7 +51,7 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True):
                 datetime.fromisoformat(date)
 
 
-class RejectedFile(msgspec.Struct, frozen=True, kw_only=True):
+class RejectedFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One Parquet file of rejected rows, published under ``_rejected/<run_id>/``."""
 
     path: str
@@ -61,7 +61,7 @@ class RejectedFile(msgspec.Struct, frozen=True, kw_only=True):
     crc32c: str
 
 
-class ReplayedFile(msgspec.Struct, frozen=True, kw_only=True):
+class ReplayedFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One Parquet file of the identities of replayed rows, published under ``_replayed``."""
 
     path: str
@@ -91,7 +91,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
         return sum(f.rows for f in self.files)
 
 
-class InputRecord(msgspec.Struct, frozen=True, kw_only=True):
+class InputRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An input file that a run read; path, size and version identify its content.
 
     ``rows_read`` of it were read, and ``rows_accepted`` of these accepted. ``refused`` tells why it
@@ -123,7 +123,7 @@ class Generated(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
 
 
-class RejectedExample(msgspec.Struct, frozen=True, kw_only=True):
+class RejectedExample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One rejected row, to show what is wrong."""
 
     reason: str
@@ -134,7 +134,7 @@ class RejectedExample(msgspec.Struct, frozen=True, kw_only=True):
     raw: str = ""
 
 
-class CategoryTotal(msgspec.Struct, frozen=True, kw_only=True):
+class CategoryTotal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Rows and sum of amounts of one category, among the rows the run accepted."""
 
     categoria_de_producto: str
@@ -142,7 +142,7 @@ class CategoryTotal(msgspec.Struct, frozen=True, kw_only=True):
     total: Amount
 
 
-class RegionMean(msgspec.Struct, frozen=True, kw_only=True):
+class RegionMean(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Rows, sum and mean of the amounts of one region, among the rows the run accepted."""
 
     region_de_venta: str
@@ -293,3 +293,11 @@ def decode(data: bytes, name: str) -> Decision:
         return _DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise IntegrityError(f"{name} is not a commit of this version: {error}") from error
+
+
+def decode_lines(data: bytes, name: str) -> list[Decision]:
+    """Read decisions, one a line. Raises ``IntegrityError`` naming ``name`` when one is none."""
+    try:
+        return _DECODER.decode_lines(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise IntegrityError(f"{name} is not of this version: {error}") from error

@@ -6,7 +6,7 @@ A list counts when its commit is decided. Of the rows themselves it holds the id
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from celes_beam.sales.identities import (
     to_arrow,
 )
 from celes_beam.stores.lake.commit import REPLAYED
+from celes_beam.stores.lake.commits import Commits
 from celes_beam.stores.lake.manifest import REJECTED_FILE, STAGED, Manifest, ReplayedFile
 from celes_beam.stores.lake.measure import batches, measure_file, open_parquet
 from celes_beam.stores.lake.staging_area import StagingArea, write_failed
@@ -76,20 +77,20 @@ def newest_overwrite(manifests: Iterable[Manifest]) -> int:
     return max((m.epoch for m in manifests if m.kind == "overwrite"), default=0)
 
 
-def check_not_replayed(storage: Storage, draft: Manifest, others: Sequence[Manifest]) -> None:
-    """Raise ``LakeConflictError`` when a commit among ``others`` has what the draft replays.
+def check_not_replayed(storage: Storage, draft: Manifest, commits: Commits) -> None:
+    """Raise ``LakeConflictError`` when another commit has what the draft replays.
 
     That is a replay with a row of it, or an overwrite since they were chosen: it may have read the
     same input again.
     """
     if draft.replayed is None:
         return
-    if newest_overwrite(others) > draft.replayed.epoch:
+    if commits.overwritten > draft.replayed.epoch:
         raise LakeConflictError(
             f"the lake was overwritten while run {draft.run_id} replayed rejected rows, of which "
             "it may have taken in the same again: nothing of this run was kept; run again"
         )
-    replays = [m for m in others if m.replayed is not None]
+    replays = [m for m in commits.replays if m.run_id != draft.run_id]
     if not replays:
         return
     ours = replayed_before(storage, [draft])

@@ -16,7 +16,7 @@ import google_crc32c
 
 from celes_beam.contract import RULES_VERSION
 from celes_beam.errors import LakeConflictError, StorageError
-from celes_beam.stores.lake.commit import Commits
+from celes_beam.stores.lake.commits import Commits
 from celes_beam.stores.lake.ingest import RejectedLimit, commit_staged, schema_hash
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import STREAM_INPUT, InputRecord, Manifest
@@ -50,7 +50,7 @@ class Flusher:
 
     def named(self, names: Collection[str]) -> frozenset[str]:
         """Those of the entries that commits name, also commits that were replaced since."""
-        return _named(self.lake.runs(), names)
+        return _named(self.lake.commits(), names)
 
     def flush(self, listing: Listing, names: Iterable[str]) -> list[Manifest]:
         """Commit those of the entries that no commit names: one commit for each table.
@@ -62,7 +62,7 @@ class Flusher:
         commits: list[Manifest] = []
         for _ in range(_MOST_TRIES):
             decided = self.lake.commits()
-            there = _named(decided.manifests, wanted)
+            there = _named(decided, wanted)
             left = [name for name in wanted if name not in there]
             if not left:
                 return commits
@@ -82,8 +82,8 @@ class Flusher:
 
     def _next_run_id(self, decided: Commits) -> str:
         numbered = re.compile(rf"{re.escape(self.run_id)}-(\d+)")
-        taken = (*(m.run_id for m in decided.manifests), *decided.superseded)
-        numbers = [int(found[1]) for run_id in taken if (found := numbered.fullmatch(run_id))]
+        found = map(numbered.fullmatch, decided.run_ids)
+        numbers = [int(match[1]) for match in found if match]
         return f"{self.run_id}-{max(numbers, default=0) + 1:05d}"
 
     def _commit(self, listing: Listing, names: list[str], run_id: str) -> Manifest:
@@ -131,8 +131,7 @@ class Flusher:
         return table or "", inputs
 
 
-def _named(runs: Iterable[Manifest], names: Collection[str]) -> frozenset[str]:
+def _named(commits: Commits, names: Collection[str]) -> frozenset[str]:
     # An overwrite replaces what was streamed until then: it does not come back out of the journal.
-    wanted = {STREAM_INPUT + name for name in names}
-    found = (i.path for run in runs for i in run.inputs if i.path in wanted)
+    found = commits.named([STREAM_INPUT + name for name in names])
     return frozenset(path.removeprefix(STREAM_INPUT) for path in found)

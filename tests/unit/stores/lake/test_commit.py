@@ -15,7 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celes_beam.errors import IntegrityError, LakeConflictError, UsageError
-from celes_beam.stores.lake.commit import CommitLog, Patience, check_run_id, publish
+from celes_beam.stores.lake.commit import (
+    SEGMENT_COMMITS,
+    CommitLog,
+    Patience,
+    check_run_id,
+    publish,
+)
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import DataFile, InputRecord, Manifest, Superseded, encode
 from celes_beam.stores.lake.staging_area import StagingArea
@@ -254,13 +260,19 @@ class SteppedStorage:
 class Contest:
     """Some runs on one lake, each in its thread, moved on step by step.
 
-    They supersede each other without waiting, unless they are told to have all ``patience``.
+    They supersede each other without waiting, unless they are told to have all ``patience``, and
+    write an index of ``segment_commits`` commits.
     """
 
     def __init__(
-        self, root: Path, runs: Sequence[tuple[Run, Model]], patience: Patience = IMPATIENT
+        self,
+        root: Path,
+        runs: Sequence[tuple[Run, Model]],
+        patience: Patience = IMPATIENT,
+        segment_commits: int = SEGMENT_COMMITS,
     ) -> None:
         self.root = root
+        self.segment_commits = segment_commits
         self.patience = patience
         self.before = visible(root)
         self.models = [model for _, model in runs]
@@ -273,7 +285,8 @@ class Contest:
 
     def _body(self, index: int, run: Run) -> None:
         try:
-            run(Lake(self.storages[index], patience=self.patience))
+            storage, segment = self.storages[index], self.segment_commits
+            run(Lake(storage, patience=self.patience, segment_commits=segment))
         except (Exception, Killed) as error:  # noqa: BLE001 - judged by finish and check
             self.errors[index] = error
 
@@ -314,6 +327,10 @@ def check_lake(root: Path, before: list[str], models: Sequence[Model]) -> None:
     assert lake.snapshot().rows == len(visible(root))
     assert lake.strangers(1) == []
     assert not list((root / "_commits").glob(".*"))
+    looked_up, read = CommitLog(lake.storage).load(), CommitLog(lake.storage).load_all()
+    assert looked_up.manifests == read.manifests
+    assert (looked_up.inputs, looked_up.live) == (read.inputs, read.live)
+    assert looked_up.run_ids == read.run_ids
 
 
 @pytest.fixture
@@ -441,15 +458,46 @@ def test_appends_of_other_inputs_wait_for_each_other_and_for_no_compaction(
         shutil.rmtree(root)
 
 
+@pytest.mark.parametrize("pair", [PAIRS[0], PAIRS[6]], ids=[PAIR_NAMES[0], PAIR_NAMES[6]])
+def test_a_run_killed_anywhere_also_in_writing_an_index_can_come_back(
+    base: Path, tmp_path: Path, pair: tuple[tuple[Run, Model], tuple[Run, Model]]
+) -> None:
+    (first, first_model), (second, second_model) = pair
+    before = visible(base)
+    indexes = set()
+    for i in itertools.count():
+        root = shutil.copytree(base, tmp_path / "lake")
+        contest = Contest(root, pair[:1], segment_commits=1)
+        contest.follow([0] * i)
+        finished = contest.storages[0].finished
+        contest.storages[0].kill()
+        contest.finish()
+        indexes.add(len(list(root.glob("_commits/index/*"))))
+        second(Lake(LocalStorage(str(root)), patience=IMPATIENT, segment_commits=1))
+        won = [first_model, second_model]
+        try:
+            first(Lake(LocalStorage(str(root)), patience=IMPATIENT, segment_commits=1))
+        except LakeConflictError:
+            won = [second_model]
+        check_lake(root, before, won)
+        shutil.rmtree(root)
+        if finished:
+            break
+    assert indexes == {0, 1, 2}
+
+
 @settings(deadline=None, max_examples=150)
-@given(st.lists(st.integers(0, 2), max_size=120))
-def test_three_runs_in_any_order_of_steps_leave_a_serial_result(schedule: list[int]) -> None:
+@given(st.lists(st.integers(0, 2), max_size=120), st.sampled_from([1, 2, SEGMENT_COMMITS]))
+def test_three_runs_in_any_order_of_steps_leave_a_serial_result(
+    schedule: list[int], segment_commits: int
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "lake"
         lake = Lake.open(str(root))
         for run_id in ("old-1", "old-2"):
             lake.commit(stage(lake, run_id, [run_id]))
-        contest = Contest(root, [append_file("a", "x"), overwrite("b"), merge("c")])
+        runs = [append_file("a", "x"), overwrite("b"), merge("c")]
+        contest = Contest(root, runs, segment_commits=segment_commits)
         contest.follow(schedule)
         contest.finish()
         contest.check()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from celes_beam.stores.lake.commit import Commits
+from celes_beam.stores.lake.commits import Commits
 from celes_beam.stores.lake.history import history
 from celes_beam.stores.lake.manifest import DataFile, Generated, InputRecord, Manifest
 
@@ -26,7 +26,7 @@ def run(run_id: str, *files: tuple[str, int], **fields: Any) -> Manifest:
 
 
 def commits(*manifests: Manifest) -> Commits:
-    return Commits(manifests, {}, frozenset(m.run_id for m in manifests), 0)
+    return Commits(manifests, done=frozenset(m.run_id for m in manifests))
 
 
 def test_the_lake_after_each_commit() -> None:
