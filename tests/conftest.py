@@ -20,6 +20,7 @@ from celes_beam.local.processes import Server
 from celes_beam.local.servers import start_bigquery, start_pubsub, start_storage
 from tests.bucket_settings import start_settings_server
 from tests.cloud import fresh_dataset, fresh_name, started, use
+from tests.flink_cluster import FlinkCluster, flink_cluster, wait_for_workers
 from tests.tools import need_tool
 
 settings.register_profile("ci", derandomize=True, deadline=None)
@@ -28,6 +29,16 @@ settings.register_profile("wide", deadline=None, max_examples=1000)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "here")
 )
+
+ON_FLINK = [
+    # With several processes of tests one of them has the cluster.
+    pytest.mark.xdist_group("flink"),
+    # A task manager hangs up on its workers when it is done with them; they run in threads of ours.
+    pytest.mark.filterwarnings(
+        "ignore:Exception in thread run_worker:pytest.PytestUnhandledThreadExceptionWarning"
+    ),
+]
+"""Marks of the tests that use the cluster."""
 
 
 @pytest.fixture(autouse=True)
@@ -39,12 +50,26 @@ def quiet_beam() -> Iterator[None]:
     logger.setLevel(level)
 
 
-@pytest.fixture(params=["DirectRunner", "PrismRunner"])
-def runner(request: pytest.FixtureRequest) -> list[str]:
+@pytest.fixture(scope="session")
+def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
+    """A Flink cluster that all tests share; it takes a quarter of a minute and 1 GB."""
+    with flink_cluster(tmp_path_factory.mktemp("flink")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(
+    params=["DirectRunner", "PrismRunner", pytest.param("Flink", marks=ON_FLINK)],
+)
+def runner(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     """Flags of each runner that a laptop has."""
     if request.param == "DirectRunner":
-        return ["--runner", "DirectRunner"]
-    return ["--runner", "PrismRunner", "--prism_location", need_tool("prism", "make prism")]
+        yield ["--runner", "DirectRunner"]
+    elif request.param == "Flink":
+        cluster: FlinkCluster = request.getfixturevalue("flink")
+        yield cluster.flags
+        wait_for_workers()
+    else:
+        yield ["--runner", "PrismRunner", "--prism_location", need_tool("prism", "make prism")]
 
 
 @pytest.fixture(scope="module")
