@@ -103,11 +103,16 @@ class GrpcFaultProxy:
         fault = self.fate_of(method, None)
         if fault is not None and fault.how == "answer":
             context.abort(fault.code, fault.message)
+        if fault is not None and fault.how == "silence":
+            self._wait_for_the_end(context)
+            context.abort(grpc.StatusCode.CANCELLED, "nobody listens")
         call = self._channel.unary_unary(method)
+        # The emulator of Pub/Sub goes by the time that the client has.
+        seconds = min(context.time_remaining() or _UPSTREAM_SECONDS, _UPSTREAM_SECONDS)
         try:
-            answer: bytes = call(body, timeout=_UPSTREAM_SECONDS)
+            answer: bytes = call(body, timeout=seconds)
             if fault is not None and fault.how == "twice":
-                answer = call(body, timeout=_UPSTREAM_SECONDS)
+                answer = call(body, timeout=seconds)
         except grpc.RpcError as error:
             context.abort(error.code(), error.details())
         if fault is not None and fault.how == "lose_answer":
@@ -158,15 +163,18 @@ class GrpcFaultProxy:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
             case "silence":
                 upstream.ask(body)
-                # Until the client gives up, and not longer than the test.
-                while context.is_active() and not self.closing.wait(0.02):
-                    pass
+                self._wait_for_the_end(context)
                 return None
             case "finish":
                 return None
             case "twice":
                 upstream.ask(body)
         return upstream.ask(body)
+
+    def _wait_for_the_end(self, context: grpc.ServicerContext) -> None:
+        """Until the client gives up, and not longer than the test."""
+        while context.is_active() and not self.closing.wait(0.02):
+            pass
 
     def __enter__(self) -> GrpcFaultProxy:
         self._server.start()

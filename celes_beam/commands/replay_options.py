@@ -76,7 +76,8 @@ def add_replay_flags(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="SOURCE",
         help="where rejected rows rest: a lake, a table PROJECT:DATASET.TABLE of BigQuery or its "
-        "<table>_rechazadas, or a subscription projects/P/subscriptions/S of a dead-letter topic",
+        "<table>_rechazadas, or a subscription projects/P/subscriptions/S of a dead-letter topic "
+        "(of the local Pub/Sub its name will do, where no folder has it)",
     )
     group.add_argument(
         "--reason",
@@ -179,6 +180,7 @@ def replay_options(flags: argparse.Namespace) -> ReplayOptions:
     from celes_beam.stores.replay.selection import Selection  # noqa: PLC0415
 
     started = datetime.now(UTC)
+    flags = _with_full_names(flags)
     output = _check_flags_fit(flags)
     fix = None if flags.fix is None else Transform(flags.fix, "--fix")
     if fix is not None:
@@ -206,20 +208,28 @@ def replay_options(flags: argparse.Namespace) -> ReplayOptions:
     )
 
 
+def _with_full_names(flags: argparse.Namespace) -> argparse.Namespace:
+    """Complete bare names of the local Pub/Sub. Raises ``ConfigError`` for names of no form."""
+    from celes_beam.stores.messages.paths import full_path  # noqa: PLC0415
+    from celes_beam.stores.replay.sources import is_bare_subscription, is_subscription  # noqa: PLC0415
+
+    source, letters = flags.source, flags.dead_letter_topic
+    if is_subscription(source) or is_bare_subscription(source):
+        source = full_path(source, "subscription", "--from")
+        if letters is not None:
+            letters = full_path(letters, "topic", "--dead_letter_topic")
+    return argparse.Namespace(**(vars(flags) | {"source": source, "dead_letter_topic": letters}))
+
+
 def _check_flags_fit(flags: argparse.Namespace) -> str:
     """Return the lake to write to. Raises ``ConfigError`` for what is missing or does nothing."""
-    from celes_beam.stores.messages.paths import check_path  # noqa: PLC0415
     from celes_beam.stores.replay.sources import is_subscription, is_table  # noqa: PLC0415
 
     of_messages = is_subscription(flags.source)
-    if of_messages:
-        check_path(flags.source, "subscription", "--from")
-    else:
+    if not of_messages:
         for name in ("max_messages", "idle_timeout", "dead_letter_topic"):
             if getattr(flags, name) is not None:
                 raise ConfigError(f"--{name} is for a subscription: leave it out")
-    if flags.dead_letter_topic is not None:
-        check_path(flags.dead_letter_topic, "topic", "--dead_letter_topic")
     if of_messages and flags.run:
         raise ConfigError(
             f"--run {flags.run[0]}: a message does not tell which run rejected it; replay from the "

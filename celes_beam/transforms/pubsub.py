@@ -200,9 +200,7 @@ class _PullFn(beam.DoFn):
                 # What was pulled is written first.
                 return None
             return Ended.STOP if self._pulling.stop_asked else Ended.DEADLINE
-        quiet = receiver.quiet_since
-        timeout = self._idle_timeout
-        if timeout is not None and quiet is not None and now - quiet >= timeout:
+        if self._idle_timeout is not None and receiver.is_quiet(self._idle_timeout):
             return Ended.IDLE_TIMEOUT
         return None
 

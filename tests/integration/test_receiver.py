@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from celes_beam.errors import UsageError
+from celes_beam.errors import StorageError, UsageError
 from celes_beam.stores.cloud.clients import subscriber_client
+from celes_beam.stores.messages import connection
 from celes_beam.stores.messages.holding import Held
 from celes_beam.stores.messages.pulling import pulling
 from celes_beam.stores.messages.receiver import Figures, Receiver
@@ -236,6 +237,36 @@ def test_pulls_that_fail_are_tried_again(
         receiver.ack(held)
     assert sorted(numbers_of(held.messages.data)) == list(range(5))
     assert receiver.figures().failed_pulls == fault.happened == 4
+
+
+def test_a_service_that_does_not_answer_is_not_quiet(
+    numbered: Numbered,
+    proxy: GrpcFaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, "celes_beam")
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", proxy.address)
+    monkeypatch.setattr(connection, "_LOOK_SECONDS", 0.3)
+    with receiving(numbered.subscription) as receiver:
+        until(lambda: receiver.is_quiet(0.1))
+        frozen = [proxy.add("silence", method=m) for m in ("Pull", "GetSubscription")]
+        # Both of those that pull.
+        until(lambda: frozen[0].happened >= 2)
+        numbered.publish(range(3))
+        for _ in range(3):
+            time.sleep(0.15)
+            assert not receiver.is_quiet(0.1)
+        assert frozen[1].happened > 1
+        with pytest.raises(StorageError, match=f"ask for messages of {numbered.subscription}"):
+            receiver.check_answers()
+        proxy.clear()
+        receiver.ack(take(receiver, rows=3, seconds=5.0))
+        # That we may not look is an answer, too.
+        proxy.add("answer", method="GetSubscription", code=grpc.StatusCode.PERMISSION_DENIED)
+        until(lambda: receiver.is_quiet(0.1))
+    told = [r for r in caplog.records if "Pub/Sub does not answer" in r.message]
+    assert len(told) == 1
 
 
 def test_acks_and_extensions_that_fail_are_tried_again_then_counted(

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from celes_beam.contract import COLUMN_NAMES
-from celes_beam.errors import StorageError, UsageError
+from celes_beam.errors import ConfigError, StorageError, UsageError
 from celes_beam.stores.cloud.clients import bigquery_client, publisher_client, subscriber_client
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
+from celes_beam.stores.messages import connection
 from celes_beam.stores.replay.topic import TopicRows
 from celes_beam.stores.warehouse.table_name import parse_table_name
 from pipelines import batch, replay, streaming
 from tests.cloud import fresh_name
+from tests.grpc_faults import GrpcFaultProxy
 
 QUIET = ["--progress", "off"]
 PROJECT = "celes-dev"
@@ -193,6 +195,39 @@ def test_at_most_so_many_messages(dead: DeadTopic, tmp_path: Path) -> None:
         dead.publish(number, "Marte")
     assert from_topic(dead, tmp_path / "lake", "--max_messages", "3")["rows_accepted"] == 3
     assert from_topic(dead, tmp_path / "lake")["rows_accepted"] == 2
+
+
+def test_bare_names_are_those_of_the_local_project(
+    dead: DeadTopic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = dead.subscription.rpartition("/")[2]
+    dead.publish(1, "Marte")
+    dead.publish(2, "Luna")
+    back = ["--dead_letter_topic", dead.topic.rpartition("/")[2], "--idle_timeout", "0.5"]
+    with pytest.raises(ConfigError, match=f"{dead.subscription}: say with --output"):
+        replay.run(["--from", name, *QUIET])
+    found = replay.run(["--from", name, "-o", str(tmp_path), *back, "--regions", "Marte", *QUIET])
+    assert found.to_dict()["sent_to_dead_letter_topic"] == 1
+    # A folder that is there comes first.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    with pytest.raises(UsageError, match=f"--from {name}: no lake is there"):
+        replay.run(["--from", name, *QUIET])
+
+
+def test_a_service_that_does_not_answer_has_not_said_that_it_is_empty(
+    dead: DeadTopic, pubsub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead.publish(1, "Marte")
+    monkeypatch.setattr(connection, "_LOOK_SECONDS", 0.3)
+    with GrpcFaultProxy(pubsub) as proxy:
+        proxy.add("silence", method="Pull")
+        proxy.add("silence", lambda n: n > 1, method="GetSubscription")
+        with monkeypatch.context() as patch:
+            patch.setenv("PUBSUB_EMULATOR_HOST", proxy.address)
+            with pytest.raises(StorageError, match=f"cannot ask for .*{dead.subscription}.*again"):
+                from_topic(dead, tmp_path / "lake")
+    assert from_topic(dead, tmp_path / "lake")["rows_accepted"] == 1
 
 
 def test_no_such_subscription(pubsub: str, tmp_path: Path) -> None:

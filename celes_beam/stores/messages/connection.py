@@ -18,6 +18,7 @@ _EMULATOR_POLL_SECONDS = 1.5
 gone it answers too, and leases messages that nobody sees: so pulls are waited for."""
 _ACK_SECONDS = 20.0
 _MODIFY_SECONDS = 3.0
+_LOOK_SECONDS = 5.0
 
 
 class Connection:
@@ -55,6 +56,20 @@ class Connection:
             raise known from error
         finally:
             self._calls.discard(call)
+
+    def check_answers(self) -> None:
+        """Raise what the service says unless it answers, be it by a refusal.
+
+        A pull that finds nothing, and one that nobody has heard of, end alike.
+        """
+        from google.api_core import exceptions  # noqa: PLC0415
+
+        try:
+            self._client.get_subscription(
+                request={"subscription": self.subscription}, timeout=_LOOK_SECONDS, retry=None
+            )
+        except (exceptions.Forbidden, exceptions.Unauthorized, exceptions.NotFound):
+            return
 
     def cancel_pulls(self) -> None:
         """End pulls that are under way; what Pub/Sub leased for them comes again."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from celes_beam.errors import CelesError
+from celes_beam.stores.cloud.failures import cloud_errors
 from celes_beam.stores.messages.connection import Connection, lasting_error
 from celes_beam.stores.messages.holding import Batching, Held, Holding, Pulled
 from celes_beam.stores.messages.lease import Leases, pieces
@@ -20,6 +21,7 @@ from celes_beam.stores.messages.patience import Patience
 _LOGGER = logging.getLogger(__name__)
 _GRACE_SECONDS = 2.0
 _LONGEST_HOLD = 900.0
+_TELL_EVERY = 60.0
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Receiver:
         self._acked = self._given_back = 0
         self._failed_acks = self._failed_pulls = self._abandoned = 0
         self._quiet_since = time.time()
+        self._silence_told: float | None = None
         self._empty_at: float | None = None
         self._pullers = [
             threading.Thread(target=self._pull_on, name=f"pubsub-pull-{n}", daemon=True)
@@ -88,14 +91,27 @@ class Receiver:
         for thread in self._pullers:
             thread.start()
 
-    @property
-    def quiet_since(self) -> float | None:
-        """Since when nothing came, in seconds since 1970; None while messages are held.
+    def is_quiet(self, seconds: float) -> bool:
+        """Whether nothing came for so long, nothing is held, and Pub/Sub answers when it is asked.
 
-        A service that does not answer is not quiet.
+        That it does not answer is told, once a minute at most, and the time begins anew.
         """
-        with self._changed:
-            return None if self._holding.messages else self._quiet_since
+        if not self._has_nothing_since(seconds):
+            return False
+        try:
+            self._connection.check_answers()
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing is known of messages
+            self._tell_silence(error)
+            with self._changed:
+                self._quiet_since = time.time()
+            return False
+        # Some may have come meanwhile.
+        return self._has_nothing_since(seconds)
+
+    def check_answers(self) -> None:
+        """Raise ``StorageError`` when Pub/Sub does not answer: there may be messages then."""
+        with cloud_errors("ask for messages of", self.subscription):
+            self._connection.check_answers()
 
     @property
     def empty_at(self) -> float | None:
@@ -223,6 +239,21 @@ class Receiver:
                 ),
             )
 
+    def _has_nothing_since(self, seconds: float) -> bool:
+        with self._changed:
+            return not self._holding.messages and time.time() - self._quiet_since >= seconds
+
+    def _tell_silence(self, error: Exception) -> None:
+        now = time.monotonic()
+        if self._silence_told is None or now - self._silence_told >= _TELL_EVERY:
+            self._silence_told = now
+            _LOGGER.warning(
+                "Pub/Sub does not answer, and whether %s has messages is not known; it is asked "
+                "again and again: %s",
+                self.subscription,
+                " ".join(str(error).split())[:300],
+            )
+
     def _let_go(self, held: Held, *, returned: bool = False) -> bool:
         with self._changed:
             if not self._holding.let_go(held, returned=returned):
@@ -245,7 +276,7 @@ class Receiver:
         patience = Patience(f"messages cannot be pulled from {self.subscription}")
         while room := self._wait_for_room():
             asked = time.time()
-            pulled: list[Pulled] = []
+            pulled: list[Pulled] | None = None
             try:
                 pulled = self._connection.pull(room)
                 patience.succeeded()
@@ -253,7 +284,7 @@ class Receiver:
                 if not self._note(error, "pull from"):
                     self._pause(patience.failed(error))
             finally:
-                self._came(room, pulled, asked)
+                self._came(room, pulled or [], None if pulled is None else asked)
 
     def _wait_for_room(self) -> int:
         """How many to ask for; 0 when no more are to be pulled."""
@@ -265,12 +296,14 @@ class Receiver:
                 self._changed.wait()
         return 0
 
-    def _came(self, room: int, pulled: list[Pulled], asked: float) -> None:
+    def _came(self, room: int, pulled: list[Pulled], asked: float | None) -> None:
+        """Take what a pull brought that was answered; ``asked`` is None for one that failed."""
         self._leases.add(message.ack_id for message in pulled)
         with self._changed:
             is_late = self._stopped
             self._holding.came(room, [] if is_late else pulled)
-            self._empty_at = None if pulled else asked
+            if asked is not None:
+                self._empty_at = None if pulled else asked
             if pulled:
                 self._quiet_since = time.time()
             self._changed.notify_all()

@@ -13,7 +13,12 @@ import pyarrow as pa
 from celes_beam.contract import REJECTED_SCHEMA
 from celes_beam.errors import ConfigError, InputError, IntegrityError
 from celes_beam.sales.records import Mask
-from celes_beam.stores.cloud.clients import GCS_SCHEME, bigquery_client, bigquery_retry
+from celes_beam.stores.cloud.clients import (
+    GCS_SCHEME,
+    bigquery_client,
+    bigquery_retry,
+    pubsub_is_emulated,
+)
 from celes_beam.stores.cloud.failures import cloud_errors
 from celes_beam.stores.lake.commit import CommitLog
 from celes_beam.stores.lake.lake import Lake
@@ -111,6 +116,12 @@ class _AtRest:
 def is_subscription(source: str) -> bool:
     """Whether a source is a subscription of Pub/Sub."""
     return source.startswith("projects/") and _SUBSCRIPTION in source
+
+
+def is_bare_subscription(source: str) -> bool:
+    """Whether a source is the name of a subscription of the local Pub/Sub, and no file's."""
+    is_bare = not any(mark in source for mark in "/:.")
+    return is_bare and pubsub_is_emulated() and not Path(source).exists()
 
 
 def is_table(source: str) -> bool:

@@ -92,6 +92,7 @@ class TopicRows:
             # Pub/Sub may be slow to answer; but it is not asked while as much is held as may be.
             said_so = receiver.empty_at is not None or idle >= self._idle_timeout + _POLL_SECONDS
             if said_so and idle >= self._idle_timeout:
+                receiver.check_answers()
                 break
         # What is given back below is for the next to pull, not for us.
         receiver.give_back()
