@@ -55,12 +55,12 @@ def launch_round(
         ended = build(pipeline, options, lake, draft, files, threads=1, only_attempt=True)
     _ = ended | "End" >> EndRun(lake.storage.root, options.warehouse)
     try:
-        job_id = launch(pipeline)
+        job = launch(pipeline)
     except BaseException:
         if draft.staging and decided is None:
             lake.discard(draft.staging)
         raise
-    return Launched(options.run_id, job_id, _reads(options, files))
+    return Launched(options.run_id, job, _reads(options, files))
 
 
 def _reads(options: BatchOptions, files: Sequence[InputFile]) -> str:

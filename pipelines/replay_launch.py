@@ -87,12 +87,12 @@ def launch_replay(
             pipeline, options, lake, draft, shards, how=how, threads=1, only_attempt=True
         )
         _ = decided | "End" >> EndRun(lake.storage.root, options.warehouse)
-        job_id = launch(pipeline)
+        job = launch(pipeline)
     except BaseException:
         lake.discard(staging)
         raise
     taken = f"{sum(shard.rows for shard in shards):,} rejected rows of {rows.name}"
-    return Launched(options.run_id, job_id, taken)
+    return Launched(options.run_id, job, taken)
 
 
 def launch_ending(

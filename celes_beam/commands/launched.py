@@ -12,14 +12,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Launched:
-    """A job on Dataflow: the run, what it reads, and the id that Dataflow gave it.
+class StartedJob:
+    """A job by the id that Dataflow gave it, and its region, without which nobody finds it."""
 
-    The id is None when a Flex Template is launched: the job is written for Dataflow to start.
+    job_id: str
+    region: str | None
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A job on Dataflow: the run, what it reads, and the job.
+
+    It is None when a Flex Template is launched: the job is written for Dataflow to start.
     """
 
     run_id: str
-    job_id: str | None
+    job: StartedJob | None
     reads: str
     is_streaming: bool = False
 
@@ -28,7 +36,8 @@ class Launched:
         return {
             "status": "launched",
             "run_id": self.run_id,
-            "job_id": self.job_id,
+            "job_id": self.job.job_id if self.job else None,
+            "region": self.job.region if self.job else None,
             "reads": self.reads,
             "streaming": self.is_streaming,
         }
@@ -42,15 +51,16 @@ class Launched:
         from rich.markup import escape  # noqa: PLC0415 - slow to import: not for --help
 
         facts = facts_table()
-        facts.add_row("job", self.job_id or "written for Dataflow to start")
+        facts.add_row("job", self.job.job_id if self.job else "written for Dataflow to start")
         facts.add_row("run", escape(self.run_id))
         facts.add_row("reads", escape(self.reads))
         console.print(facts)
-        if self.job_id is None:
+        if self.job is None:
             return
+        named = self.job.job_id + (f" --region {self.job.region}" if self.job.region else "")
         after = (
-            f"gcloud dataflow jobs drain {self.job_id} ends it, losing nothing"
+            f"gcloud dataflow jobs drain {named} ends it, losing nothing"
             if self.is_streaming
-            else f"gcloud dataflow jobs show {self.job_id} tells how it goes; its last step commits"
+            else f"gcloud dataflow jobs show {named} tells how it goes; its last step commits"
         )
         console.print(f"Next: {after}", soft_wrap=True)

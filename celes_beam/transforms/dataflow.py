@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
+from celes_beam.commands.launched import StartedJob
 from celes_beam.errors import ConfigError
 from celes_beam.stores.cloud.clients import GCS_SCHEME
 
@@ -45,11 +46,13 @@ def is_flex_launch(options: PipelineOptions) -> bool:
     return bool(options.view_as(GoogleCloudOptions).template_location)
 
 
-def launch(pipeline: beam.Pipeline) -> str | None:
-    """Start a job and return its id; None for a Flex Template, whose job Dataflow starts itself.
+def launch(pipeline: beam.Pipeline) -> StartedJob | None:
+    """Start a job; None for a Flex Template, whose job Dataflow starts itself.
 
     Nobody waits for it: the launcher of a template that does ends in an error.
     """
     logging.getLogger("apache_beam").setLevel(logging.INFO)
     result: Any = pipeline.run()
-    return str(result.job_id()) if getattr(result, "has_job", False) else None
+    if not getattr(result, "has_job", False):
+        return None
+    return StartedJob(str(result.job_id()), pipeline.options.view_as(GoogleCloudOptions).region)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from pipelines import batch
 from tests.cloud import fresh_dataset
 from tests.deploy.launches import IMAGE, KEY, SUBNETWORK, WORKER, Launcher
+from tests.deploy.standin import REGION
 from tests.topics import Topic
 
 NAMES = Path(__file__).parent / "transform_names"
@@ -123,4 +125,5 @@ def test_a_pipeline_that_is_started_by_hand_returns_with_the_id_of_its_job(
 
     check("batch", job)
     assert "2026-11-24_00_00_00-" in job["said"]
-    assert "gcloud dataflow jobs show" in job["said"]
+    said = " ".join(job["said"].split())
+    assert re.search(rf"gcloud dataflow jobs show 2026\S+ --region {REGION}", said)
