@@ -40,6 +40,7 @@ from benchmarks.scale_measured import (
 )
 from benchmarks.scale_report import goals, put, tables
 from benchmarks.scale_runs import FEW, grown
+from benchmarks.scale_stream import APPEND, PULL, STREAM_WAYS
 from benchmarks.section import Say
 from celes_beam.plan.prices import read_prices
 
@@ -47,6 +48,7 @@ Found = TypeVar("Found")
 
 PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
 SIZES = (FEW, 1_000_000, 10_000_000, 50_000_000, 200_000_000)
+FLINK_SIZES = (10_000_000, 50_000_000)
 STAGE_ROWS = 4_000_000
 STAGE_MESSAGES = 100_000
 STREAM_MESSAGES = 100_000
@@ -54,12 +56,6 @@ REQUEST_ROWS = 2_000_000
 LAYOUTS = ("region_de_venta", "categoria_de_producto,region_de_venta")
 """Of few and of many files."""
 BUCKET = "celes-scale"
-STREAM_WAYS = (
-    "pull and ack alone",
-    "append alone",
-    "at least once",
-    "exactly once, and a lake",
-)
 
 
 @dataclass(frozen=True)
@@ -140,7 +136,7 @@ def measure_stream(before: Measured, asked: Asked, say: Say) -> Measured:
         Renewed(Path(name), start_pubsub) as pubsub,
     ):
         for way in contestants(messages, pubsub):
-            if way.name in STREAM_WAYS:
+            if way.name in (PULL, APPEND, *STREAM_WAYS):
                 seconds[way.name] = run_once(way).seconds
                 say(f"{way.name}: {messages / seconds[way.name]:,.0f} messages/s")
     return msgspec.structs.replace(before, stream=Stream(messages, seconds))
@@ -148,7 +144,8 @@ def measure_stream(before: Measured, asked: Asked, say: Say) -> Measured:
 
 def measure_flink(before: Measured, asked: Asked, say: Say) -> Measured:
     """Runs on a Flink cluster of this machine."""
-    return msgspec.structs.replace(before, flink=tuple(flink_runs(asked.share, asked.folder, say)))
+    sizes = [asked.of(size) for size in FLINK_SIZES]
+    return msgspec.structs.replace(before, flink=tuple(flink_runs(sizes, asked.folder, say)))
 
 
 PARTS: dict[str, Callable[[Measured, Asked, Say], Measured]] = {

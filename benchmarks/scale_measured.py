@@ -16,8 +16,9 @@ MESSAGES, NATIVE, FLUSH = "messages", "native", "flush"
 class Stages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The stages of ``rows`` rows (or messages) on one thread.
 
-    ``seconds`` are of each stage by itself; ``whole`` of all the work, without the stopwatch, by
-    the number of threads that shared it. ``bytes_appended`` are those of requests to a table.
+    ``seconds`` are of each stage by itself. ``whole`` are those of all the work, without the
+    stopwatch, by the number of threads that shared it; ``few`` those of ``few_rows`` of the rows.
+    ``bytes_appended`` are those of requests to a table.
     """
 
     way: str
@@ -26,18 +27,21 @@ class Stages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bytes_written: int
     seconds: dict[str, float]
     whole: dict[int, float]
+    few_rows: int
+    few: dict[int, float]
     bytes_appended: int = 0
 
     def per_row(self, threads: int = 1) -> float:
-        """Seconds of a row when so many threads share the work; those of most, if fewer did."""
+        """Seconds of one more row when so many threads share the work; of most, if fewer did."""
         most = max(n for n in self.whole if n <= max(threads, min(self.whole)))
-        return self.whole[most] / self.rows
+        return (self.whole[most] - self.few[most]) / (self.rows - self.few_rows)
 
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whole runs of a command; ``seconds`` of its pipeline in each round, start-up not counted.
 
-    ``slots`` is how many workers (here: threads) shared it.
+    ``slots`` is how many workers (threads, or slots of Flink) shared it. ``is_checked`` says that
+    DuckDB found the same sums in its lake.
     """
 
     way: str
@@ -49,7 +53,7 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: int = 0
     bytes: int = 0
     total: str = ""
-    equal_to_duckdb: bool | None = None
+    is_checked: bool = False
 
     @property
     def middle(self) -> float:

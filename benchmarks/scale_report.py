@@ -6,41 +6,23 @@ around them is written by hand.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from benchmarks.report import markdown_table
+from benchmarks.scale_batch import bytes_of_file, requests_of_file
+from benchmarks.scale_forecasts import Table, forecast_tables
 from benchmarks.scale_limits import Limits
-from benchmarks.scale_measured import AGGREGATE, CSV, GENERATE, Measured, Run, Stages
-from benchmarks.scale_model import (
-    TURNS,
-    BatchForecast,
-    Pressure,
-    StreamForecast,
-    batch_forecast,
-    bytes_of_file,
-    megabytes_of_vcpu,
-    messages_of_vcpu,
-    predicted_seconds,
-    requests_of_file,
-    stream_forecast,
-    worst,
-)
+from benchmarks.scale_measured import AGGREGATE, GENERATE, Measured, Run, Stages
+from benchmarks.scale_model import predicted_seconds
 from benchmarks.scale_runs import FEW
+from benchmarks.scale_stream import predicted_message_seconds
 from benchmarks.section import Goal
-from celes_beam.plan.cost import Estimate
 from celes_beam.plan.prices import Prices
 
-BATCH_ROWS = (1e7, 1e9, 1e11)
-STREAM_RATES = (1e3, 1e4, 1e5, 1e6)
-RUNS_BY_DATE = (1, 24)
-"""All rows in one run; or two years month by month."""
 MAX_SLOWER = 0.1
 MAX_GROWTH = 0.15
 BASE_ROWS = 10_000_000
-
-Table = list[list[str]]
 
 
 def tables(measured: Measured, prices: Prices, limits: Limits) -> dict[str, str]:
@@ -58,13 +40,7 @@ def tables(measured: Measured, prices: Prices, limits: Limits) -> dict[str, str]
         found["stream"] = markdown_table(stream_table(measured))
     if len(measured.requests) > 1:
         found["requests"] = markdown_table(request_table(measured))
-        batches = [batch_turns(rows, measured, prices, limits) for rows in BATCH_ROWS]
-        found["batch"] = markdown_table(batch_table(batches))
-        found["batch-breaks"] = markdown_table(batch_breaks(batches))
-        streams = [stream_turns(rate, measured, prices, limits) for rate in STREAM_RATES]
-        found["streams"] = markdown_table(stream_cost_table(streams))
-        found["stream-breaks"] = markdown_table(stream_breaks(streams))
-        found["paces"] = _paces(measured, prices, limits)
+        found |= forecast_tables(measured, prices, limits)
     return found
 
 
@@ -156,11 +132,11 @@ def goals(measured: Measured) -> Iterator[Goal]:
             f"{grown:+.1%}",
             grown <= MAX_GROWTH,
         )
-        if largest.equal_to_duckdb is not None:
+        if way == AGGREGATE:
             yield Goal(
                 f"sums of {largest.rows:,} rows equal to DuckDB's on the same lake",
                 largest.total,
-                largest.equal_to_duckdb,
+                largest.is_checked,
             )
 
 
@@ -199,14 +175,18 @@ def flink_predictions(measured: Measured) -> Iterator[tuple[Run, float]]:
 
 
 def stream_table(measured: Measured) -> Table:
-    """Messages a second against the local servers."""
+    """Messages a second against the local servers, and what the parts of the work predict."""
     stream = measured.stream
     if stream is None:
         return []
-    table = [["Way", "messages/s", "us a message"]]
+    table = [["Way", "messages/s", "us a message", "predicted us", "error"]]
     for way, seconds in stream.seconds.items():
         each = seconds / stream.messages
-        table.append([way, f"{1 / each:,.0f}", f"{each * 1e6:.1f}"])
+        predicted = predicted_message_seconds(measured, way)
+        told = ["", ""]
+        if predicted is not None:
+            told = [f"{predicted * 1e6:.1f}", f"{predicted / each - 1:+.0%}"]
+        table.append([way, f"{1 / each:,.0f}", f"{each * 1e6:.1f}", *told])
     return table
 
 
@@ -231,142 +211,5 @@ def limit_table(limits: Limits) -> Table:
     return [["Limit", f"value, known {limits.known_on}", "check at"], *rows]
 
 
-def batch_turns(
-    rows: float, measured: Measured, prices: Prices, limits: Limits
-) -> list[BatchForecast]:
-    """Forecasts with ever more runs, until nothing breaks."""
-    found = []
-    for runs in RUNS_BY_DATE:
-        found.append(batch_forecast(rows, measured, prices, limits, runs=runs))
-        if not worst(found[-1].pressures).breaks:
-            break
-    return found
-
-
-def batch_table(batches: Sequence[Sequence[BatchForecast]]) -> Table:
-    """Time and money of each size."""
-    head = ["Rows", "text", "runs", "by", "workers", "time", "of it commits", "cost of the work"]
-    table = [[*head, "lake and table, a month"]]
-    for forecast in (turns[-1] for turns in batches):
-        for by, estimate in (("prices", forecast.planned), ("measured", forecast.measured)):
-            kept = math.fsum(x.amount for x in estimate.lines if x.name.endswith("a month"))
-            table.append(
-                [
-                    _number(forecast.rows),
-                    _size(forecast.text_bytes),
-                    str(forecast.runs),
-                    by,
-                    f"{estimate.workers:,}",
-                    _time(forecast.seconds(estimate)),
-                    _time(forecast.runs * forecast.commit_seconds),
-                    _money(estimate, forecast.runs * (estimate.total - kept)),
-                    _money(estimate, forecast.runs * kept),
-                ]
-            )
-    return table
-
-
-def batch_breaks(batches: Sequence[Sequence[BatchForecast]]) -> Table:
-    """What is nearest to its limit at each size, and what is turned."""
-    table = [["Rows", "runs", "files", "nearest to a limit", "of the limit", "if it breaks"]]
-    for forecast in (one for turns in batches for one in turns):
-        least, most = forecast.files
-        first = [_number(forecast.rows), str(forecast.runs), f"{least:,.0f} to {most:,.0f}"]
-        table += _breaks(first, forecast.pressures)
-    return table
-
-
-def stream_turns(
-    rate: float, measured: Measured, prices: Prices, limits: Limits
-) -> list[StreamForecast]:
-    """Forecasts with the flags turned one after another, until nothing breaks but workers."""
-    found = []
-    for flags in TURNS:
-        found.append(stream_forecast(rate, flags, measured, prices, limits))
-        if not any(one.breaks and one.unit != "workers" for one in found[-1].pressures):
-            break
-    return found
-
-
-def stream_cost_table(streams: Sequence[Sequence[StreamForecast]]) -> Table:
-    """Workers and money of each rate, with the flags that it takes."""
-    table = [["Messages/s", "flags", "by", "workers", "batches/s", "cost of a month"]]
-    for forecast in (turns[-1] for turns in streams):
-        for by, estimate in (("prices", forecast.planned), ("measured", forecast.measured)):
-            table.append(
-                [
-                    _number(forecast.rate),
-                    f"`{forecast.flags}`",
-                    by,
-                    f"{estimate.workers:,}",
-                    f"{forecast.batches:,.1f}",
-                    _money(estimate, estimate.total),
-                ]
-            )
-    return table
-
-
-def stream_breaks(streams: Sequence[Sequence[StreamForecast]]) -> Table:
-    """What breaks at each rate with which flags."""
-    table = [["Messages/s", "flags", "nearest to a limit", "of the limit", "if it breaks"]]
-    for forecast in (one for turns in streams for one in turns):
-        table += _breaks([_number(forecast.rate), f"`{forecast.flags}`"], forecast.pressures)
-    return table
-
-
-def _breaks(first: Sequence[str], pressures: Sequence[Pressure]) -> Table:
-    """All that break, the worst first; else the one that is nearest to it."""
-    broken = sorted((one for one in pressures if one.breaks), key=lambda one: -one.share)
-    shown = broken or [worst(pressures)]
-    blank = ["" for _ in first]
-    return [
-        [
-            *(blank if i else first),
-            f"**{one.what}**" if one.breaks else one.what,
-            f"{one.needed:,.0f} of {one.limit:,.0f} {one.unit} ({one.share:.0%})",
-            one.remedy if one.breaks else "nothing breaks",
-        ]
-        for i, one in enumerate(shown)
-    ]
-
-
-def _paces(measured: Measured, prices: Prices, limits: Limits) -> str:
-    csv = megabytes_of_vcpu(measured.stages[CSV], limits)
-    messages = messages_of_vcpu(measured, limits)
-    supposed = prices.supposed
-    return markdown_table(
-        [
-            ["A vCPU does", "by the price file", "by what was measured"],
-            ["MB of CSV a second", f"{supposed.mb_per_vcpu_second:g}", f"{csv:,.0f}"],
-            ["messages a second", f"{supposed.messages_per_vcpu_second:,g}", f"{messages:,.0f}"],
-        ]
-    )
-
-
 def _ns(seconds: float) -> str:
     return f"{seconds * 1e9:,.1f}"
-
-
-def _number(value: float) -> str:
-    for size, name in ((1e9, "billion"), (1e6, "million")):
-        if value >= size:
-            return f"{value / size:g} {name}"
-    return f"{value:,.0f}"
-
-
-def _size(value: float) -> str:
-    return f"{value / 1e12:,.1f} TB" if value >= 1e12 else f"{value / 1e9:,.1f} GB"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:,.0f} s"
-    return f"{seconds / 60:,.0f} min" if seconds < 7_200 else f"{seconds / 3_600:,.1f} h"
-
-
-def _money(estimate: Estimate, amount: float) -> str:
-    return (
-        f"{amount:,.2f} {estimate.currency}"
-        if amount < 100
-        else f"{amount:,.0f} {estimate.currency}"
-    )

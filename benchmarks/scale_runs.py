@@ -11,8 +11,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from benchmarks.measure import run_process
 from benchmarks.scale_measured import AGGREGATE, GENERATE, Run
@@ -24,6 +27,7 @@ MOST_ROUNDS_ROWS = 50_000_000
 """Runs of more rows are made once."""
 
 Sums = list[list[Any]]
+_CORES = os.cpu_count() or 1
 
 
 def grown(sizes: Sequence[int], rounds: int, folder: Path, say: Say) -> list[Run]:
@@ -43,49 +47,52 @@ def _of_size(rows: int, rounds: int, folder: Path, say: Say) -> list[Run]:
     common = ["--summary_json", str(said), "--progress", "off"]
     writing = ["-m", "pipelines.batch", "--rows", str(rows), "--output", str(lake), *common]
     reading = ["-m", "pipelines.aggregate", "--input", str(lake), *common]
-    taken: list[tuple[float, float, float]] = []
+    taken = []
     for _ in range(rounds):
         shutil.rmtree(lake, ignore_errors=True)
-        taken.append(_timed(writing, said))
+        taken.append(timed(writing, said))
     written = json.loads(said.read_text())
-    runs = [_run(GENERATE, rows, taken, written, equal=None)]
+    runs = [run_of(GENERATE, _CORES, taken, said)]
     say(_told(runs[-1]))
-    taken = [_timed(reading, said) for _ in range(rounds)]
+    taken = [timed(reading, said) for _ in range(rounds)]
     read = json.loads(said.read_text())
     theirs = json.loads(run_process([sys.executable, "-m", __name__, str(lake)])[2])
     _check(written, read, theirs)
-    runs.append(_run(AGGREGATE, rows, taken, read | {"total": written["total"]}, equal=True))
+    runs.append(msgspec.structs.replace(run_of(AGGREGATE, _CORES, taken, said), is_checked=True))
     say(f"{_told(runs[-1])}; DuckDB's sums are the same")
     return runs
 
 
-def _timed(arguments: Sequence[str], said: Path) -> tuple[float, float, float]:
+@dataclass(frozen=True)
+class Timed:
+    """One run: seconds of its pipeline and of its process, and its most memory."""
+
+    seconds: float
+    process_seconds: float
+    peak_mb: float
+
+
+def timed(arguments: Sequence[str], said: Path) -> Timed:
+    """Run ``python`` with these arguments, which writes its summary to ``said``."""
     # What others wrote is not to be flushed on this one's time.
     os.sync()
     process, peak, _ = run_process([sys.executable, *arguments])
-    return float(json.loads(said.read_text())["seconds"]), process, peak
+    return Timed(float(json.loads(said.read_text())["seconds"]), process, peak)
 
 
-def _run(
-    way: str,
-    rows: int,
-    taken: Sequence[tuple[float, float, float]],
-    summary: dict[str, Any],
-    *,
-    equal: bool | None,
-) -> Run:
-    seconds, processes, peaks = zip(*taken, strict=True)
+def run_of(way: str, slots: int, rounds: Sequence[Timed], said: Path) -> Run:
+    """The rounds of a run, whose last summary is in ``said``."""
+    summary = json.loads(said.read_text())
     return Run(
         way=way,
-        rows=rows,
-        slots=os.cpu_count() or 1,
-        seconds=seconds,
-        process_seconds=processes,
-        peak_mb=max(peaks),
+        rows=summary["rows"] if "rows" in summary else summary["rows_accepted"],
+        slots=slots,
+        seconds=tuple(one.seconds for one in rounds),
+        process_seconds=tuple(one.process_seconds for one in rounds),
+        peak_mb=max(one.peak_mb for one in rounds),
         files=summary["files"],
         bytes=summary["bytes"],
         total=summary["total"],
-        equal_to_duckdb=equal,
     )
 
 

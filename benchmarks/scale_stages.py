@@ -21,20 +21,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import msgspec
 
 from benchmarks.scale_measured import AGGREGATE, CSV, FLUSH, GENERATE, MESSAGES, NATIVE, Stages
 from benchmarks.scale_stopwatch import Stopwatch
+from benchmarks.scale_stream_stages import bytes_of_an_id, flush, messages, native
+from benchmarks.scale_work import Done, Work
 from celes_beam.stores.share_out import share_out
 
-BATCH = 5_000
-"""Messages of a batch, as the streaming pipeline has them by default."""
-_WARM_UP = 0.1
-
-Work = Callable[[float, int], tuple[int, ...]]
-"""Does a share of the work on so many threads; returns bytes read, written, and appended."""
+_FEW = 0.25
+"""A share that is done as well: what it does not take less is not the rows'."""
+_ROUNDS = 3
 
 
 def stages_of(way: str, rows: int, folder: Path) -> Stages:
@@ -42,15 +42,26 @@ def stages_of(way: str, rows: int, folder: Path) -> Stages:
     watch = Stopwatch()
     with ExitStack() as ends:
         work = _WAYS[way](rows, folder, watch, ends)
-        work(_WARM_UP, 1)
+        few_rows = work(_FEW, 1).rows
         watch.seconds.clear()
         with ExitStack() as timed:
             for name, owner, function in _calls(way):
                 timed.enter_context(watch.calls(name, owner, function))
-            read, written, *appended = work(1.0, 1)
-        seconds = dict(watch.seconds)
-        whole = {threads: _seconds(work, threads) for threads in _threads(way)}
-    return Stages(way, rows, read, written, seconds, whole, sum(appended))
+            done = [work(1.0, 1) for _ in range(_ROUNDS)][-1]
+        seconds = {stage: took / _ROUNDS for stage, took in watch.seconds.items()}
+        whole = {threads: _seconds(work, 1.0, threads) for threads in _threads(way)}
+        few = {threads: _seconds(work, _FEW, threads) for threads in _threads(way)}
+    return Stages(
+        way=way,
+        rows=done.rows,
+        bytes_read=done.read,
+        bytes_written=done.written,
+        seconds=seconds,
+        whole=whole,
+        few_rows=few_rows,
+        few=few,
+        bytes_appended=done.appended,
+    )
 
 
 def _threads(way: str) -> list[int]:
@@ -78,7 +89,7 @@ def _calls(way: str) -> list[tuple[str, object, str]]:
         ("write", SalesFile, "finish"),
         ("write", LocalStagingArea, "deliver"),
     ]
-    return {
+    calls: dict[str, list[tuple[str, object, str]]] = {
         GENERATE: [
             ("generate", Generator, "columns"),
             ("check", sources, "accept_typed"),
@@ -97,7 +108,8 @@ def _calls(way: str) -> list[tuple[str, object, str]]:
         ],
         NATIVE: [],
         FLUSH: [("read", Journal, "read"), *into_lake],
-    }[way]
+    }
+    return calls[way]
 
 
 def _generate(rows: int, folder: Path, _: Stopwatch, __: ExitStack) -> Work:
@@ -139,13 +151,13 @@ def _into_lake(source: Any, pieces: list[Any], folder: Path) -> Work:
                 writer.write(checked)
         return writer.close()
 
-    def work(share: float, threads: int) -> tuple[int, ...]:
+    def work(share: float, threads: int) -> Done:
         mine = pieces[: max(1, round(len(pieces) * share))]
         staged = merge_staged(share_out(mine, stage, threads=threads))
         staged.reconcile()
         shutil.rmtree(folder)
         read = sum(source.progress_of(piece) for piece in mine if source.source_of(piece))
-        return read, sum(f.bytes for f in staged.files)
+        return Done(staged.rows_read, read, sum(f.bytes for f in staged.files))
 
     return work
 
@@ -166,176 +178,31 @@ def _aggregate(_: int, folder: Path, watch: Stopwatch, __: ExitStack) -> Work:
                 scan.add(batch, piece.file.name, 0)
         return scan.result()
 
-    def work(share: float, threads: int) -> tuple[int, ...]:
+    def work(share: float, threads: int) -> Done:
         mine = pieces[: max(1, round(len(pieces) * share))]
         # The stopwatch is of one thread; beside others it would count what they wait for.
         share_out(mine, lambda some: scanned(some, timed=threads == 1), threads=threads)
-        return sum(piece.bytes for piece in mine), 0
+        return Done(sum(piece.rows for piece in mine), sum(piece.bytes for piece in mine))
 
     return work
 
 
-def _messages(rows: int, folder: Path, watch: Stopwatch, _: ExitStack) -> Work:
-    from celes_beam.sales.messages import check_messages  # noqa: PLC0415
-    from celes_beam.stores.stream.delivery import Delivery  # noqa: PLC0415
-
-    batches = _batches(rows)
-    runs = iter(range(1_000))
-
-    def check(messages: Any, rules: Any) -> Any:
-        with watch.stage("decode and check"):
-            return check_messages(messages, rules)
-
-    def work(share: float, _: int) -> tuple[int, ...]:
-        root = folder / f"journal-{next(runs)}"
-        appended: list[int] = []
-        sinks = _rows_alone(watch, appended)
-        spec = _spec(journal=str(root))
-        with Delivery(spec, sinks=lambda _: sinks, check=check) as delivery:
-            for batch in batches[: max(1, round(len(batches) * share))]:
-                delivery.deliver(batch)
-        written = sum(entry.stat().st_size for entry in root.glob("*.entry"))
-        return sum(batch.size for batch in batches), written, sum(appended)
-
-    return work
-
-
-def _native(rows: int, _: Path, watch: Stopwatch, __: ExitStack) -> Work:
-    from apache_beam.io.gcp.pubsub import PubsubMessage  # noqa: PLC0415
-    from apache_beam.utils.timestamp import Timestamp  # noqa: PLC0415
-
-    from celes_beam.transforms.pubsub_native import _JoinFn  # noqa: PLC0415
-
-    joined = [
-        PubsubMessage(data, attributes, message_id)._to_proto_str(for_publish=False)
-        for batch in _batches(rows)
-        for data, attributes, message_id in zip(
-            batch.data, batch.attributes, batch.ids, strict=True
-        )
-    ]
-
-    def work(share: float, _: int) -> tuple[int, ...]:
-        join, at = _JoinFn(), Timestamp()
-        join.start_bundle()
-        some = joined[: max(1, round(len(joined) * share))]
-        with watch.stage("parse and join"):
-            for data in some:
-                for _ in join.process(PubsubMessage._from_proto_str(data), at):
-                    pass
-        list(join.finish_bundle())
-        return sum(map(len, some)), 0
-
-    return work
-
-
-def _flush(rows: int, folder: Path, _: Stopwatch, ends: ExitStack) -> Work:
-    from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
-    from celes_beam.stores.lake.parquet_writer import Layout  # noqa: PLC0415
-    from celes_beam.stores.stream.delivery import Delivery  # noqa: PLC0415
-    from celes_beam.stores.stream.flush import Flusher  # noqa: PLC0415
-    from celes_beam.stores.stream.journal import Journal  # noqa: PLC0415
-
-    root = folder / "journal-to-flush"
-    sinks = _rows_alone(Stopwatch(), [])
-    delivery = Delivery(_spec(journal=str(root)), sinks=lambda _: sinks)
-    delivery.start()
-    for batch in _batches(rows):
-        delivery.deliver(batch)
-    ends.callback(delivery.close)
-    runs = iter(range(1_000))
-
-    def work(share: float, _: int) -> tuple[int, ...]:
-        journal, lake = Journal.open(str(root)), Lake.open(str(folder / f"flushed-{next(runs)}"))
-        listing = journal.listing()
-        names = list(listing.entries)
-        some = names[: max(1, round(len(names) * share))]
-        flusher = Flusher(lake, journal, "flush", Layout(), _spec().message_rules.source)
-        commits = flusher.flush(listing, some)
-        read = sum(listing.entries[name].size for name in some)
-        return read, sum(commit.bytes for commit in commits)
-
-    return work
-
-
-def _batches(rows: int) -> list[Any]:
-    from celes_beam.config import load_config  # noqa: PLC0415
-    from celes_beam.sales.messages import Messages  # noqa: PLC0415
-    from celes_beam.sales.traffic import Schedule, Traffic  # noqa: PLC0415
-
-    made = list(Schedule(Traffic(load_config(), error_rate=0.01), rows))
-    now_us = time.time_ns() // 1000
-    return [
-        Messages(
-            [message.data for message in some],
-            [message.attributes for message in some],
-            [str(first + n) for n in range(len(some))],
-            [now_us] * len(some),
-        )
-        for first in range(0, rows, BATCH)
-        if (some := made[first : first + BATCH])
-    ]
-
-
-def _spec(journal: str | None = None) -> Any:
-    from celes_beam.sales.messages import MessageRules  # noqa: PLC0415
-    from celes_beam.stores.stream.spec import DeliverySpec  # noqa: PLC0415
-
-    rules = MessageRules("pubsub:projects/celes-dev/subscriptions/scale")
-    return DeliverySpec(message_rules=rules, run_id="scale", journal=journal)
-
-
-def _rows_alone(watch: Stopwatch, appended: list[int]) -> Any:
-    """Sinks that make the requests of an append, and send none; their bytes are noted."""
-    from celes_beam.stores.stream.apply import Sinks  # noqa: PLC0415
-    from celes_beam.stores.warehouse.append_requests import append_request  # noqa: PLC0415
-    from celes_beam.stores.warehouse.stream_tables import stream_batch  # noqa: PLC0415
-
-    def stream_rows(checked: Any, at_us: int) -> Any:
-        with watch.stage("encode for the table"):
-            return stream_batch(checked.accepted, checked.accepted_ids, at_us, None)
-
-    class Requests:
-        def open(self) -> str:
-            return ""
-
-        def append(self, rows: Any, *_: object, **__: object) -> None:
-            with watch.stage("encode for the table"):
-                request = append_request(rows, "projects/p", None, with_schema=False)
-            appended.append(len(request.arrow_rows.rows.serialized_record_batch))
-
-        def close(self) -> None:
-            return
-
-    return Sinks(sales=Requests(), rejected=Requests(), stream_rows=stream_rows)
-
-
-def bytes_of_an_id(ids: int = 500_000) -> float:
-    """Memory of an id that a stream remembers, by what the process grows."""
-    import psutil  # noqa: PLC0415
-
-    from celes_beam.stores.stream.seen import SeenIds  # noqa: PLC0415
-
-    seen = SeenIds(10**12)
-    before = psutil.Process().memory_info().rss
-    for first in range(0, ids, BATCH):
-        seen.add([f"{12_345_678_901_234_567 + first + n}" for n in range(BATCH)], first)
-    grown = psutil.Process().memory_info().rss - before
-    return float(grown / len(seen))
-
-
-def _seconds(work: Work, threads: int) -> float:
-    started = time.perf_counter()
-    work(1.0, threads)
-    return time.perf_counter() - started
+def _seconds(work: Work, share: float, threads: int) -> float:
+    took = []
+    for _ in range(_ROUNDS):
+        started = time.perf_counter()
+        work(share, threads)
+        took.append(time.perf_counter() - started)
+    return median(took)
 
 
 _WAYS: dict[str, Callable[[int, Path, Stopwatch, ExitStack], Work]] = {
     GENERATE: _generate,
     CSV: _csv,
     AGGREGATE: _aggregate,
-    MESSAGES: _messages,
-    NATIVE: _native,
-    FLUSH: _flush,
+    MESSAGES: messages,
+    NATIVE: native,
+    FLUSH: flush,
 }
 
 
