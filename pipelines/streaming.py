@@ -239,20 +239,22 @@ def _run_here(
     from celes_beam.commands.stop_request import StopRequest  # noqa: PLC0415
     from celes_beam.commands.stream_status import watch_stream  # noqa: PLC0415
     from celes_beam.commands.stream_summary import StreamSummary, ended_by  # noqa: PLC0415
-    from celes_beam.stores.messages.pulling import pulling  # noqa: PLC0415
-    from celes_beam.stores.stream.sharing import shared_delivery  # noqa: PLC0415
+    from celes_beam.stores.messages.pulling import forget_pulling, pulling  # noqa: PLC0415
+    from celes_beam.stores.stream.sharing import forget_delivery, shared_delivery  # noqa: PLC0415
     from celes_beam.transforms.options import run_until_stopped  # noqa: PLC0415
 
-    pulled = pulling(options.run_id)
+    pulled, delivery = pulling(options.run_id), shared_delivery(options.run_id)
     started = time.perf_counter()
     with ExitStack() as shown:
         meter = shown.enter_context(watch_stream(options.run_id, mode=flags.progress))
         meter.follow(pulled.figures)
+        delivery.tell_commits(meter.committed)
+        shown.callback(forget_pulling, options.run_id)
+        shown.callback(forget_delivery, options.run_id)
         if options.metrics_port is not None:
             shown.enter_context(serve_metrics(options.metrics_port, meter))
         run_until_stopped(pipeline, beam_flags, StopRequest(pulled.stop, _STOPPING))
-        shared_delivery(options.run_id).finish(spec)
-        meter.committed(_commits(options))
+        delivery.finish(spec)
         figures = meter.read()
     return StreamSummary.of(
         figures,
@@ -264,16 +266,6 @@ def _run_here(
         seconds=time.perf_counter() - started,
         ended_by=ended_by(pulled.ended_by),
     )
-
-
-def _commits(options: StreamOptions) -> int:
-    """How many commits of the lake are this run's."""
-    from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
-
-    if options.output is None:
-        return 0
-    runs = Lake.open(options.output).runs()
-    return sum(run.run_id.startswith(f"{options.run_id}-") for run in runs)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

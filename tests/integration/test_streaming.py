@@ -142,6 +142,18 @@ def test_a_message_that_comes_again_is_not_written_again(topic: Topic, tmp_path:
     assert Lake.open(str(lake)).snapshot().rows == 2
 
 
+def test_a_run_id_may_be_used_again(topic: Topic, tmp_path: Path) -> None:
+    for number in (1, 2):
+        send(topic, SALE_OF_1 | {"id_cliente": number})
+        summary = stream(topic, 1, "--output", str(tmp_path / "lake"), "--run_id", "mine")
+        assert (summary.messages, summary.rows_accepted, summary.commits) == (1, 1, 1)
+    runs = Lake.open(str(tmp_path / "lake")).runs()
+    assert [(run.run_id, run.rows_accepted) for run in runs] == [
+        ("mine-00001", 1),
+        ("mine-00002", 1),
+    ]
+
+
 @pytest.mark.parametrize(
     ("drift", "accepted", "kept"),
     [("discard", 2, None), ("freeze", 1, None), ("keep", 2, '{"cupón":"X1"}')],
@@ -261,6 +273,7 @@ def test_a_signal_drains(number: int, runner: list[str], topic: Topic, tmp_path:
 
 def test_figures_for_prometheus(topic: Topic, tmp_path: Path) -> None:
     command = [*command_of(topic), "--output", str(tmp_path / "lake"), "--metrics_port", "0"]
+    command += ["--lake_flush_seconds", "1"]
     log = tmp_path / "log"
     with log.open("wb") as written:
         running = subprocess.Popen(command, stdout=written, stderr=written, env=os.environ)
@@ -276,6 +289,7 @@ def test_figures_for_prometheus(topic: Topic, tmp_path: Path) -> None:
         until(lambda: "celes_beam_rows_read_total 2.0" in figures(), running)
         assert "celes_beam_rows_accepted_total 1.0" in figures()
         assert 'celes_beam_rows_rejected_total{reason="malformed"} 1.0' in figures()
+        until(lambda: "celes_beam_lake_commits_total 1.0" in figures(), running)
         running.send_signal(signal.SIGTERM)
         assert running.wait(PATIENCE) == 0, log.read_text()
     finally:

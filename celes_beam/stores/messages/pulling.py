@@ -82,6 +82,12 @@ def pulling(run_id: str) -> Pulling:
         return _pullings.setdefault(run_id, Pulling())
 
 
+def forget_pulling(run_id: str) -> None:
+    """Let go of it: the run is over, and another may have its id."""
+    with _lock:
+        _pullings.pop(run_id, None)
+
+
 def _sum(before: Figures, now: Figures) -> Figures:
     """Counts of both, and what ``now`` says of the moment."""
     of_the_moment = {"waiting", "held", "held_bytes", "oldest_unacked_seconds"}

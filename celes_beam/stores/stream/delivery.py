@@ -61,7 +61,8 @@ class Delivered:
 class Delivery:
     """Delivers batches, one at a time; one for each DoFn instance. ``start`` comes first.
 
-    ``sinks`` opens what is written to; ``now_us`` is the time in microseconds since 1970.
+    ``sinks`` opens what is written to; ``now_us`` is the time in microseconds since 1970;
+    ``on_commits`` hears of commits to the lake, in whatever thread makes them: how many.
     """
 
     def __init__(
@@ -71,11 +72,13 @@ class Delivery:
         sinks: Callable[[DeliverySpec], Sinks] | None = None,
         check: Callable[[Messages, MessageRules], CheckedMessages] = check_messages,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        on_commits: Callable[[int], object] = lambda commits: None,
     ) -> None:
         self._spec = spec
         self._open_sinks = sinks or open_spec_sinks
         self._check = check
         self._now_us = now_us
+        self._on_commits = on_commits
         self._sinks = Sinks()
         self._writer: JournalWriter | None = None
         self._keeper: Keeper | None = None
@@ -121,6 +124,7 @@ class Delivery:
             source=source,
             window_us=window_us,
             now_us=self._now_us,
+            on_commits=self._on_commits,
         )
         recovered = self._keeper.recover()
         self._seen = SeenIds(window_us)

@@ -18,7 +18,8 @@ class Keeper:
 
     Entries older than ``window_us`` are deleted when they are applied and, if there is a lake,
     flushed. The window is one of activity: the time between the last entry and our start does not
-    count, for messages that were not acknowledged then come again now.
+    count, for messages that were not acknowledged then come again now. ``on_commits`` hears how
+    many commits of the lake were made, each time that the journal is kept.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Keeper:
         source: str,
         window_us: int,
         now_us: Callable[[], int],
+        on_commits: Callable[[int], object],
     ) -> None:
         self._journal = journal
         self._writer = writer
@@ -40,6 +42,7 @@ class Keeper:
         )
         self._window_us = window_us
         self._now_us = now_us
+        self._on_commits = on_commits
         self._found = Listing()
         self._idle_us = 0
         self._marked: str | None = None
@@ -94,6 +97,7 @@ class Keeper:
             listing = self._journal.listing()
             applied = self._applied(listing, mine)
             commits = self._flusher.flush(listing, applied) if self._flusher is not None else []
+            self._on_commits(len(commits))
             before = self._now_us() - self._window_us
             over = [name for name in applied if self._put_at(listing, name) < before]
             self._journal.delete(listing, over)

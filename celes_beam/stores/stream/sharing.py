@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from celes_beam.sales.messages import Messages
 from celes_beam.stores.stream.delivery import Delivered, Delivery, DeliverySpec
@@ -21,11 +22,15 @@ class SharedDelivery:
 
     def __init__(self) -> None:
         self.recovered = 0
-        self.commits = 0
+        self._on_commits: Callable[[int], object] = lambda commits: None
         self._lock = threading.Lock()
         self._delivery: Delivery | None = None
         self._users = 0
         self._failure: BaseException | None = None
+
+    def tell_commits(self, to: Callable[[int], object]) -> None:
+        """Let ``to`` hear of commits to the lake from now on: how many, in any thread."""
+        self._on_commits = to
 
     def join(self) -> None:
         """Count in a worker, which must ``leave`` once."""
@@ -69,7 +74,7 @@ class SharedDelivery:
 
     def _started(self, spec: DeliverySpec) -> Delivery:
         if self._delivery is None:
-            delivery = Delivery(spec)
+            delivery = Delivery(spec, on_commits=self._on_commits)
             self.recovered += delivery.start()
             self._delivery = delivery
         return self._delivery
@@ -88,3 +93,9 @@ def shared_delivery(run_id: str) -> SharedDelivery:
     """That of a run, made when it is first asked for."""
     with _lock:
         return _shared.setdefault(run_id, SharedDelivery())
+
+
+def forget_delivery(run_id: str) -> None:
+    """Let go of it: the run is over, and another may have its id."""
+    with _lock:
+        _shared.pop(run_id, None)
