@@ -50,6 +50,7 @@ from celes_beam.commands.aggregate_options import (
     AggregateSummary,
     aggregate_options,
 )
+from celes_beam.commands.command_line import imports_are_over
 from celes_beam.commands.console import check_json_target
 from celes_beam.commands.engine_flags import Engine
 from celes_beam.commands.progress import BYTES, meter, watch
@@ -142,6 +143,7 @@ def run_engine(
     with options.target.work_folder() as folder:
         job = EngineJob(engine, flags, options, found, files, folder)
         with session(job) as opened:
+            imports_are_over()
             started = time.perf_counter()
             passes = engine.passes_when_sorted if options.write_sorted else 1
             with watch(options.run_id, found.bytes * passes, mode=flags.progress, unit=BYTES):

@@ -18,12 +18,17 @@ from celes_beam.transforms.pool import check_threads, in_global_window
 
 @dataclass(eq=False)
 class PlanPieces(beam.PTransform):
-    """PCollection of ``LakeFile`` -> PCollection of ``Piece``, spread over the workers."""
+    """PCollection of ``LakeFile`` -> PCollection of ``Piece``; ``spread`` shares them out.
+
+    Where there is one worker alone, a shuffle of them is work for nothing.
+    """
 
     reader: LakeReader
+    spread: bool = True
 
     def expand(self, files: beam.PCollection[LakeFile]) -> beam.PCollection[Piece]:
-        return files | "Plan" >> beam.FlatMap(self.reader.plan) | "Spread" >> beam.Reshuffle()
+        pieces = files | "Plan" >> beam.FlatMap(self.reader.plan)
+        return pieces | "Spread" >> beam.Reshuffle() if self.spread else pieces
 
 
 @dataclass(eq=False)
@@ -43,10 +48,13 @@ class ScanSales(beam.PTransform):
         check_threads(self.threads)
 
     def expand(self, pieces: beam.PCollection[Piece]) -> beam.PCollection[Scanned]:
+        parts = pieces | "Scan" >> beam.ParDo(_ScanFn(self))
+        # CombineGlobally is 14 transforms, for a handful of partial sums; and without any, as of an
+        # empty lake, a group of them would give nothing, where an empty answer is due.
         return (
-            pieces
-            | "Scan" >> beam.ParDo(_ScanFn(self))
-            | "Merge" >> beam.CombineGlobally(MergeScannedFn(self.questions))
+            pieces.pipeline
+            | "Once" >> beam.Impulse()
+            | "Merge" >> beam.Map(_merge, beam.pvalue.AsIter(parts), questions=self.questions)
         )
 
 
@@ -84,20 +92,5 @@ class _ScanFn(beam.DoFn):
         return scan.result()
 
 
-class MergeScannedFn(beam.CombineFn):
-    """Adds what was gathered of several sets of rows; none at all make an empty one."""
-
-    def __init__(self, questions: Questions) -> None:
-        self._questions = questions
-
-    def create_accumulator(self) -> Scanned:
-        return Scanned()
-
-    def add_input(self, accumulator: Scanned, scanned: Scanned) -> Scanned:
-        return merge_scanned((accumulator, scanned), self._questions)
-
-    def merge_accumulators(self, accumulators: Iterable[Scanned]) -> Scanned:
-        return merge_scanned(accumulators, self._questions)
-
-    def extract_output(self, accumulator: Scanned) -> Scanned:
-        return accumulator
+def _merge(_: bytes, parts: Iterable[Scanned], *, questions: Questions) -> Scanned:
+    return merge_scanned(parts, questions)

@@ -7,7 +7,7 @@ import logging
 import re
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import apache_beam as beam
@@ -17,12 +17,13 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.runners.worker.statesampler import StateSampler
 
-from celes_beam.commands.command_line import worker_output_held
+from celes_beam.commands.command_line import imports_are_over, worker_output_held
 from celes_beam.commands.flags import FlagParser
 from celes_beam.commands.progress import watch
 from celes_beam.errors import ConfigError
 from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.transforms import portable
+from celes_beam.transforms.flink_job import check_slots, ended_with_us
 
 _SAMPLING_MS = 5
 _RUNNER_LACKS = re.compile(r"has validations errors|prism binary|binary URL", re.IGNORECASE)
@@ -63,6 +64,7 @@ def new_pipeline(options: PipelineOptions) -> beam.Pipeline:
     runner = runner_of(options)
     if portable.is_portable(options):
         portable.set_up(options)
+        check_slots(options)
     with _runner_set_up(options):
         return beam.Pipeline(runner=runner, options=options)
 
@@ -76,11 +78,17 @@ def run_to_end(
     """
     if not is_on_this_machine(options):
         logging.getLogger("apache_beam").setLevel(logging.INFO)
-        with _runner_set_up(options):
-            result = pipeline.run()
-        result.wait_until_finish()
+        _run_and_wait(pipeline, options, run_id)
         return
+    if portable.is_portable(options) and not portable.works_in_this_process(options):
+        # What they count is not seen here.
+        progress = "off"
     with watch(run_id, total, mode=progress), _run_here():
+        _run_and_wait(pipeline, options, run_id)
+
+
+def _run_and_wait(pipeline: beam.Pipeline, options: PipelineOptions, run_id: str) -> None:
+    with ended_with_us(pipeline, run_id) if portable.is_portable(options) else nullcontext():
         with _runner_set_up(options):
             result = pipeline.run()
         result.wait_until_finish()
@@ -115,6 +123,7 @@ def _run_here() -> Iterator[None]:
     # It warns of starting and ending each runner beside us, the last at exit.
     logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)
     _end_bundles_at_once()
+    imports_are_over()
     with worker_output_held():
         yield
 

@@ -4,11 +4,18 @@ import itertools
 import pickle
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
-from celes_beam.sales.aggregate import sum_batch
+import apache_beam as beam
+import pytest
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.testing.util import assert_that
+
+from celes_beam.sales.aggregate import Sums, sum_batch
 from celes_beam.sales.order import Order
-from celes_beam.sales.scan import Questions, Scan, Scanned
-from celes_beam.transforms.aggregate import MergeScannedFn
+from celes_beam.sales.scan import Questions, Scan, Scanned, merge_scanned
+from celes_beam.stores.lake.lake_reader import LakeReader
+from celes_beam.transforms.aggregate import PlanPieces, ScanSales
 from tests.answers import Row, batch_of, in_order, rows_of
 
 DAY = datetime(2024, 5, 3, tzinfo=UTC)
@@ -24,15 +31,24 @@ def scanned(rows: list[Row]) -> Scanned:
 
 def test_merging_in_any_order_gives_the_same() -> None:
     parts = [scanned(ROWS[:3]), scanned(ROWS[3:20]), scanned(ROWS[20:])]
-    fn = MergeScannedFn(QUESTIONS)
     for one, two, three in itertools.permutations(parts):
-        first = fn.add_input(fn.add_input(fn.create_accumulator(), one), two)
-        second = fn.add_input(fn.create_accumulator(), three)
-        whole = fn.extract_output(fn.merge_accumulators([first, fn.create_accumulator(), second]))
+        first = merge_scanned((Scanned(), one, two), QUESTIONS)
+        whole = merge_scanned((first, Scanned(), three), QUESTIONS)
 
         assert whole.sums == sum_batch(batch_of(ROWS))
         assert rows_of(whole.top) == in_order(ROWS, "cantidad_de_venta")[:4]
         assert len(whole.sample) == sum(len(p.sample) for p in parts)
+
+
+@pytest.mark.parametrize("spread", [True, False])
+def test_of_no_files_there_is_one_empty_answer(tmp_path: Path, spread: bool) -> None:
+    def check(found: list[Scanned]) -> None:
+        assert [one.sums for one in found] == [Sums()]
+
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        reader = LakeReader(str(tmp_path))
+        pieces = pipeline | beam.Create([], reshuffle=False) | PlanPieces(reader, spread)
+        assert_that(pieces | ScanSales(reader, QUESTIONS, "run"), check)
 
 
 def test_what_crosses_a_shuffle_is_small() -> None:
