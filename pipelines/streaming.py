@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
     from celes_beam.commands.launched import Launched
     from celes_beam.commands.stream_options import StreamOptions
+    from celes_beam.commands.stream_status import StreamFigures
     from celes_beam.commands.stream_summary import StreamSummary
     from celes_beam.stores.messages.subscription import SubscriptionFacts
-    from celes_beam.stores.stream.delivery import DeliverySpec
+    from celes_beam.stores.stream.delivery import Delivered, DeliverySpec
 
 PROGRAM = "pipelines.streaming"
 _LOGGER = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def build(
     from celes_beam.transforms.pubsub import PullMessages, ReadNativeBatches  # noqa: PLC0415
 
     if not native:
-        _ = (
+        delivered = (
             pipeline
             | "Pull"
             >> PullMessages(
@@ -68,6 +69,7 @@ def build(
             )
             | "Deliver" >> DeliverMessages(spec)
         )
+        _add_live_windows(delivered, options)
         return
     batches = pipeline | "Messages" >> ReadNativeBatches(
         facts.path,
@@ -79,8 +81,16 @@ def build(
     if placed:
         batches = batches | "Place" >> OpenStreams(spec)
     delivered = batches | "Deliver" >> DeliverMessages(spec, placed)
+    _add_live_windows(delivered, options)
     if spec.lake is not None:
         _ = delivered | "Flush" >> FlushLake(spec)
+
+
+def _add_live_windows(delivered: beam.PCollection[Delivered], options: StreamOptions) -> None:
+    from celes_beam.transforms.live import LiveWindows  # noqa: PLC0415
+
+    if options.live is not None:
+        delivered | "Live" >> LiveWindows(options.live, options.run_id)
 
 
 def run(argv: Sequence[str] | None = None) -> StreamSummary | Launched:
@@ -135,6 +145,7 @@ def delivery_spec(options: StreamOptions, *, native: bool) -> DeliverySpec:
         dedupe_minutes=options.dedupe_minutes,
         flush_seconds=options.lake_flush_seconds,
         stable_batches=native,
+        live=options.live,
     )
 
 
@@ -146,8 +157,11 @@ def _set_streaming(beam_flags: PipelineOptions, options: StreamOptions, *, nativ
     )
 
     from celes_beam.transforms.dataflow import check_job  # noqa: PLC0415
+    from celes_beam.transforms.live import check_live_windows  # noqa: PLC0415
 
     beam_flags.view_as(StandardOptions).streaming = True
+    if options.live is not None:
+        check_live_windows(beam_flags)
     workers = beam_flags.view_as(DirectOptions).direct_num_workers
     if workers != 1:
         raise ConfigError(
@@ -206,6 +220,7 @@ def _prepare(options: StreamOptions) -> None:
     """Make the tables, and find out early that the lake cannot be appended to."""
     from celes_beam.sales.messages import Drift  # noqa: PLC0415
     from celes_beam.stores.lake.lake import Lake  # noqa: PLC0415
+    from celes_beam.stores.warehouse.live_table import make_live_table  # noqa: PLC0415
     from celes_beam.stores.warehouse.stream_tables import make_stream  # noqa: PLC0415
 
     layout = options.layout
@@ -217,6 +232,8 @@ def _prepare(options: StreamOptions) -> None:
         in_path = layout.partition_by if options.output is not None else ()
         keep = options.rules.drift is Drift.KEEP
         make_stream(options.warehouse, in_path, keep_other_fields=keep)
+        if options.live is not None:
+            make_live_table(options.warehouse, options.live.table)
 
 
 def _launch(pipeline: beam.Pipeline, options: StreamOptions) -> Launched:
@@ -241,7 +258,10 @@ def _run_here(
     from celes_beam.commands.stream_summary import StreamSummary, ended_by  # noqa: PLC0415
     from celes_beam.stores.messages.pulling import forget_pulling, pulling  # noqa: PLC0415
     from celes_beam.stores.stream.sharing import forget_delivery, shared_delivery  # noqa: PLC0415
-    from celes_beam.transforms.options import run_until_stopped  # noqa: PLC0415
+    from celes_beam.transforms.options import (  # noqa: PLC0415
+        is_on_this_machine,
+        run_until_stopped,
+    )
 
     pulled, delivery = pulling(options.run_id), shared_delivery(options.run_id)
     started = time.perf_counter()
@@ -256,6 +276,8 @@ def _run_here(
         run_until_stopped(pipeline, beam_flags, StopRequest(pulled.stop, _STOPPING))
         delivery.finish(spec)
         figures = meter.read()
+    if is_on_this_machine(beam_flags):
+        _check_live(options, figures)
     return StreamSummary.of(
         figures,
         run_id=options.run_id,
@@ -265,7 +287,21 @@ def _run_here(
         dead_letter_topic=options.dead_letter_topic,
         seconds=time.perf_counter() - started,
         ended_by=ended_by(pulled.ended_by),
+        live_table=str(options.live.table) if options.live is not None else None,
     )
+
+
+def _check_live(options: StreamOptions, figures: StreamFigures) -> None:
+    """Raise ``IntegrityError`` when live windows were not told whole, though all went well."""
+    from celes_beam.errors import IntegrityError  # noqa: PLC0415
+
+    if options.live is not None and figures.live_rows != figures.live_rows_told:
+        raise IntegrityError(
+            f"{figures.live_rows:,} rows were counted in live windows, and "
+            f"{figures.live_rows_told:,} are in what was written to {options.live.table}: the "
+            "sales are in their table, by which the SQL of docs/live-windows.md sets the sums "
+            "right; please report this"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

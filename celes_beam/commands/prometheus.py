@@ -45,6 +45,10 @@ COUNTERS: tuple[Told, ...] = (
     ),
     Told("dead_letters", "Messages sent to the dead-letter topic.", "dead_letters"),
     Told("lake_commits", "Commits to the lake.", "commits"),
+    Told("live_rows", "Rows counted in live windows.", "live_rows"),
+    Told("live_rows_told", "Rows in the sums of live windows written so far.", "live_rows_told"),
+    Told("live_rows_late", "Rows that came after their live window was told.", "live_rows_late"),
+    Told("live_sums", "Sums of live windows written.", "live_sums"),
 )
 REJECTED = Told("rows_rejected", "Rows rejected, each under its first reason.", "rows_rejected")
 OLDEST = Told(

@@ -18,11 +18,13 @@ from celes_beam.commands.flags import (
     one_header_each,
     positive_int,
 )
+from celes_beam.commands.live_options import add_live_flags, live_spec
 from celes_beam.errors import ConfigError
 
 if TYPE_CHECKING:
     from celes_beam.sales.messages import MessageRules
     from celes_beam.stores.lake.parquet_writer import Layout
+    from celes_beam.stores.warehouse.live_table import LiveSpec
     from celes_beam.stores.warehouse.tables import Destination
 
 Delivery = Literal["at_least_once", "exactly_once"]
@@ -67,12 +69,14 @@ class StreamOptions:
     rules: MessageRules
     ending: Ending
     metrics_port: int | None
+    live: LiveSpec | None
 
 
 def add_stream_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of ``pipelines.streaming`` beyond those of every run."""
     _add_message_flags(parser)
     _add_sink_flags(parser)
+    add_live_flags(parser)
     _add_rules_flags(parser)
     _add_ending_flags(parser)
 
@@ -214,12 +218,14 @@ def stream_options(flags: argparse.Namespace) -> StreamOptions:
     _check_flags_fit(flags)
     started = datetime.now(UTC)
     accepted = config_from_flags(flags).rules(started, generated=False)
+    run_id = flags.run_id or f"stream-{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    table = destination(flags)
     return StreamOptions(
-        run_id=flags.run_id or f"stream-{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
+        run_id=run_id,
         subscription=flags.subscription,
         topic=flags.topic,
         dead_letter_topic=flags.dead_letter_topic,
-        warehouse=destination(flags),
+        warehouse=table,
         output=flags.output,
         journal=flags.journal,
         layout=Layout(parse_partition_by(flags.partition_by), flags.target_file_mb * 2**20),
@@ -241,6 +247,7 @@ def stream_options(flags: argparse.Namespace) -> StreamOptions:
         ),
         ending=Ending(flags.max_messages, flags.idle_timeout, flags.deadline),
         metrics_port=flags.metrics_port,
+        live=live_spec(flags, table, run_id),
     )
 
 

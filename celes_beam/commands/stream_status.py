@@ -29,8 +29,9 @@ class StreamFigures:
 
     ``messages`` were delivered, ``duplicates`` of them had been before. ``pulled`` and ``acked``
     are those of the subscription, and ``oldest_unacked`` seconds how long the oldest message that
-    is held has waited. ``commits`` are those to the lake. ``latency`` is from the publication of
-    a message until it was written.
+    is held has waited. ``commits`` are those to the lake. ``live_rows`` are those of live
+    windows; ``live_rows_told`` are in the ``live_sums`` written, ``live_rows_late`` came late.
+    ``latency`` is from the publication of a message until it was written.
     """
 
     messages: int = 0
@@ -43,6 +44,10 @@ class StreamFigures:
     dead_letters: int = 0
     rows_with_unknown_fields: int = 0
     commits: int = 0
+    live_rows: int = 0
+    live_rows_told: int = 0
+    live_rows_late: int = 0
+    live_sums: int = 0
     pulled: int = 0
     acked: int = 0
     oldest_unacked: float = 0.0
@@ -87,6 +92,16 @@ class StreamMeter:
         """Count commits to the lake."""
         with self._lock:
             self._counts["commits"] += commits
+
+    def counted_live(self, rows: int) -> None:
+        """Count rows that live windows are to tell of."""
+        with self._lock:
+            self._counts["live_rows"] += rows
+
+    def told_live(self, *, sums: int, rows: int, late: int) -> None:
+        """Count sums of live windows that were written, and the rows that are new in them."""
+        with self._lock:
+            self._counts.update(live_sums=sums, live_rows_told=rows, live_rows_late=late)
 
     def follow(self, receiver: Callable[[], Figures]) -> None:
         """Ask ``receiver`` for what was pulled and acked, such as ``pulling(run_id).figures``."""

@@ -61,6 +61,10 @@ class StreamSummary:
     latency_p99: float | None
     latency_mean: float | None
     ended_by: EndedBy
+    live_table: str | None = None
+    live_sums: int = 0
+    live_rows: int = 0
+    live_rows_late: int = 0
     rejected_by_reason: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -75,6 +79,7 @@ class StreamSummary:
         dead_letter_topic: str | None,
         seconds: float,
         ended_by: EndedBy,
+        live_table: str | None = None,
     ) -> StreamSummary:
         """Make it of what the meter has counted."""
         latency = figures.latency
@@ -99,6 +104,10 @@ class StreamSummary:
             latency_p99=latency.quantile(0.99),
             latency_mean=latency.mean,
             ended_by=ended_by,
+            live_table=live_table,
+            live_sums=figures.live_sums,
+            live_rows=figures.live_rows,
+            live_rows_late=figures.live_rows_late,
             rejected_by_reason=dict(figures.rejected_by_reason),
         )
 
@@ -127,6 +136,10 @@ class StreamSummary:
             "rows_with_unknown_fields": self.rows_with_unknown_fields,
             "dead_letters": self.dead_letters,
             "commits": self.commits,
+            "live_table": self.live_table,
+            "live_sums": self.live_sums,
+            "live_rows": self.live_rows,
+            "live_rows_late": self.live_rows_late,
             "seconds": round(self.seconds, 3),
             "messages_per_second": round(self.messages_per_second, 1),
             "latency_p50": _rounded(self.latency_p50),
@@ -156,6 +169,9 @@ class StreamSummary:
             facts.add_row("dead letters", f"{self.dead_letters:,}")
         if self.lake is not None:
             facts.add_row("commits", f"{self.commits:,}")
+        if self.live_table is not None:
+            facts.add_row("sums of live windows", f"{self.live_sums:,}")
+            facts.add_row("rows that came late", f"{self.live_rows_late:,}")
         facts.add_row("time", f"{self.seconds:,.2f} s")
         facts.add_row("speed", f"{self.messages_per_second:,.0f} messages/s")
         if self.latency_mean is not None:
@@ -166,7 +182,8 @@ class StreamSummary:
         if self.rejected_by_reason:
             self._print_rejected(console)
         console.print(f"\nIt ended because {_REASONS[self.ended_by]}.", highlight=False)
-        for name, place in (("Table", self.table), ("Lake", self.lake)):
+        places = ("Table", self.table), ("Live windows", self.live_table), ("Lake", self.lake)
+        for name, place in places:
             if place is not None:
                 run = f"  (run {self.run_id})" if name == "Lake" else ""
                 console.print(f"{name}: [bold]{escape(place)}[/]{run}", soft_wrap=True)

@@ -12,6 +12,7 @@ from celes_beam.commands.pipeline_parsers import BATCH, REPLAY, STREAMING
 BUCKET_PATH = r"gs://[^\s,]+"
 TABLE = r"([a-z0-9.-]+:)?[a-z][a-z0-9-]+[:.]\w+\.[\w-]+"
 WHOLE = r"[0-9_]+"
+DURATION = r"[0-9.]+(s|m|h|d)?"
 FUNCTION = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"
 
 
@@ -84,6 +85,9 @@ SHOWN: dict[str, Shown] = {
         r"projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+",
     ),
     "lake_flush_seconds": Shown("Seconds in a commit of the lake", "NUMBER", r"[0-9.]+"),
+    "live_lateness": Shown("Lateness of live windows", pattern=DURATION),
+    "live_table": Shown("Table of live windows", pattern=r"[\w-]+"),
+    "live_windows": Shown("Length of live windows", pattern=DURATION),
     "max_batch_rows": Shown("Most messages in a batch", "NUMBER", WHOLE),
     "max_batch_seconds": Shown("Seconds that a batch waits", "NUMBER", r"[0-9.]+"),
     "max_rejected": Shown(

@@ -13,8 +13,10 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from celes_beam.errors import ConfigError, IntegrityError
+from celes_beam.sales.live import WindowSum, window_sums
 from celes_beam.sales.messages import (
     CheckedMessages,
     MessageRules,
@@ -42,7 +44,9 @@ class Delivered:
 
     ``rows`` are those of fresh messages, ``refused`` is a part of ``rejected``. ``latencies`` are
     the microseconds (int64) of each fresh message from its publication until all was written.
-    ``entry`` is the name of the batch in the journal, if it is there.
+    ``entry`` is the name of the batch in the journal, if it is there. ``live`` are the sums of what
+    was accepted, where live windows are asked for, and ``batch`` is a name for them that no other
+    batch has.
     """
 
     messages: int
@@ -56,6 +60,8 @@ class Delivered:
     by_reason: Mapping[str, int] = field(default_factory=dict)
     latencies: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     entry: str | None = None
+    live: tuple[WindowSum, ...] = ()
+    batch: str = ""
 
 
 class Delivery:
@@ -142,16 +148,18 @@ class Delivery:
         """
         if self._keeper is not None:
             self._keeper.raise_failure()
+        before = None
         if self._writer is not None:
             # What failed before goes first: its messages count as seen.
-            self._writer.finish()
+            before = self._writer.finish()
         keys = message_keys(messages, self._spec.message_rules.id_attribute)
+        batch = "" if self._spec.live is None else batch_name(keys)
         fresh = self._fresh(keys)
         count = len(messages)
         if len(fresh) < count:
             messages, keys = taken(messages, fresh), [keys[i] for i in fresh]
         if not len(messages):
-            return Delivered(count, count)
+            return Delivered(count, count, live=self._live(before), batch=batch)
         checked = self._check(messages, self._spec.message_rules)
         if checked.messages != len(messages):
             raise IntegrityError(
@@ -173,7 +181,16 @@ class Delivery:
             by_reason=count_rejections(result.rejected).by_reason,
             latencies=now_us - np.array(messages.published, np.int64),
             entry=name,
+            live=self._live(before, applied),
+            batch=batch,
         )
+
+    def _live(self, *applied: Applied | None) -> tuple[WindowSum, ...]:
+        live = self._spec.live
+        if live is None:
+            return ()
+        accepted = [one.checked.accepted for one in applied if one is not None]
+        return window_sums(pa.concat_batches(accepted), live.seconds) if accepted else ()
 
     def open_streams(self) -> StreamPlaces:
         """Open the write streams of one batch, for ``deliver`` of stable batches."""

@@ -9,6 +9,7 @@ from celes_beam.errors import ConfigError
 from celes_beam.sales.messages import MessageRules
 from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.stream.journal import check_outside, journal_root
+from celes_beam.stores.warehouse.live_table import LiveSpec
 from celes_beam.stores.warehouse.tables import Destination
 
 DeliveryMode = Literal["at_least_once", "exactly_once"]
@@ -21,7 +22,8 @@ class DeliverySpec:
     ``lake`` is a lake's folder, ``journal`` one to use in place of that within the lake,
     ``dead_letter_topic`` as ``projects/P/topics/T``. With ``stable_batches`` a batch that comes
     again is the same one (on Dataflow, behind a Reshuffle): nothing is remembered then but entries,
-    and flushes are up to the pipeline. Raises ``ConfigError`` for exactly once without a journal.
+    and flushes are up to the pipeline. With ``live`` each delivery tells the sums of its windows.
+    Raises ``ConfigError`` for exactly once without a journal.
     """
 
     message_rules: MessageRules
@@ -35,6 +37,7 @@ class DeliverySpec:
     dedupe_minutes: float = 10.0
     flush_seconds: float = 60.0
     stable_batches: bool = False
+    live: LiveSpec | None = None
 
     def __post_init__(self) -> None:
         if self.is_exactly_once and self.journal_root is None and not self.stable_batches:

@@ -65,10 +65,9 @@ class JournalWriter:
         self.last = entry_name(self.name, self._number)
         self._begun = entry
 
-    def finish(self) -> None:
-        """Put and apply an entry that failed before; nothing when there is none."""
-        if self._begun is not None:
-            self.finish_begun()
+    def finish(self) -> Applied | None:
+        """Put and apply an entry that failed before; None when there is none."""
+        return None if self._begun is None else self.finish_begun()
 
     def finish_begun(self) -> Applied:
         """Put and apply the entry that was begun. When this raises it can be called again."""

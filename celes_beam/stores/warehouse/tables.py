@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from celes_beam.stores.warehouse.views import View, own_name, views_of
 DEFAULT_LOCATION = "US"
 """Where BigQuery makes a dataset when it is not told."""
 _OWNER_LABEL = "celes_table"
-_NEEDS = "roles/bigquery.dataEditor and roles/bigquery.jobUser"
+NEEDS = "roles/bigquery.dataEditor and roles/bigquery.jobUser"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def look_at(
     """
     name, kms_key = destination.table, destination.kms_key
     client = bigquery_client(name.project)
-    with cloud_errors("look at", f"dataset {name.project}:{name.dataset}", needs=_NEEDS):
+    with cloud_errors("look at", f"dataset {name.project}:{name.dataset}", needs=NEEDS):
         dataset = _found(client.get_dataset, f"{name.project}.{name.dataset}")
     location = destination.location or DEFAULT_LOCATION
     if dataset is not None:
@@ -96,8 +96,8 @@ def look_at(
     for wanted in described:
         there = None
         if dataset is not None:
-            with cloud_errors("look at", f"table {wanted.reference}", needs=_NEEDS):
-                there = _found(client.get_table, wanted.reference)
+            with cloud_errors("look at", f"table {wanted.reference}", needs=NEEDS):
+                there = table_there(client, wanted.reference)
         if there is not None:
             named = name.beside(wanted.table_id)
             check_fits(named, there, needed_fields(wanted.schema, there, beside), kms_key)
@@ -111,7 +111,9 @@ def look_at(
         rejected=found[1] or described[1],
         rejected_made=found[1] is not None,
         views=tuple(
-            _views(client, name, beside) if dataset is not None else _new_views(name, beside)
+            views_there(client, name, _views_of(name, beside))
+            if dataset is not None
+            else [(name.beside(view.name), view, False) for view in _views_of(name, beside)]
         ),
         columns_missing=tuple(f for f in beside.fields if f.name not in has),
     )
@@ -119,30 +121,21 @@ def look_at(
 
 def make(destination: Destination, partition_by: Collection[str], beside: Beside = BATCH) -> Tables:
     """Make what is missing, and return what there is then; see ``look_at`` for what it raises."""
-    from google.cloud import bigquery  # noqa: PLC0415
-
     seen = look_at(destination, partition_by, beside)
     name = destination.table
     client = bigquery_client(name.project)
     if not seen.dataset_made:
-        with cloud_errors("make", f"dataset {name.project}:{name.dataset}", needs=_NEEDS):
+        with cloud_errors("make", f"dataset {name.project}:{name.dataset}", needs=NEEDS):
             client.create_dataset(
                 _dataset(destination, seen.location), exists_ok=True, retry=bigquery_retry()
             )
     for table, made in ((seen.sales, seen.sales_made), (seen.rejected, seen.rejected_made)):
         if not made:
-            with cloud_errors("make", f"table {table.reference}", needs=_NEEDS):
+            with cloud_errors("make", f"table {table.reference}", needs=NEEDS):
                 client.create_table(table, exists_ok=True, retry=bigquery_retry())
     if seen.columns_missing:
         _add_columns(client, name, seen)
-    for view_name, view, made in seen.views:
-        if not made:
-            described = bigquery.Table(view_name.path)
-            described.view_query = view.query
-            described.description = view.description
-            described.labels = {_OWNER_LABEL: _owner(name)}
-            with cloud_errors("make", f"view {view_name}", needs=_NEEDS):
-                client.create_table(described, exists_ok=True, retry=bigquery_retry())
+    make_views(client, name, seen.views)
     return look_at(destination, partition_by, beside)
 
 
@@ -163,7 +156,7 @@ def needed_fields(wanted: Sequence[Any], there: Any, beside: Beside) -> list[Any
 
 
 def _add_columns(client: Any, name: TableName, seen: Tables) -> None:
-    with cloud_errors("add columns to", f"table {name}", needs=_NEEDS):
+    with cloud_errors("add columns to", f"table {name}", needs=NEEDS):
         if bigquery_is_emulated():
             # The stand-in adds to its data by SQL alone, and to its schema by the request alone.
             for field in seen.columns_missing:
@@ -189,28 +182,51 @@ def _dataset(destination: Destination, location: str) -> Any:
     return dataset
 
 
-def _views(client: Any, name: TableName, beside: Beside) -> Sequence[tuple[TableName, View, bool]]:
-    """The short name of each view, unless that is another table's view: then one of its own."""
+def views_there(
+    client: Any, name: TableName, views: Iterable[View]
+) -> list[tuple[TableName, View, bool]]:
+    """What each view of a table is called, and whether it is there.
+
+    It has its short name, unless that is another table's view: then one of its own.
+    """
     found = []
-    for view in (*views_of(name), *beside.views):
+    for view in views:
         short, own = name.beside(view.name), name.beside(own_name(view, name))
-        with cloud_errors("look at", f"view {short}", needs=_NEEDS):
-            holder = _found(client.get_table, short.path)
+        with cloud_errors("look at", f"view {short}", needs=NEEDS):
+            holder = table_there(client, short.path)
             if holder is None or (holder.labels or {}).get(_OWNER_LABEL) == _owner(name):
                 found.append((short, view, holder is not None))
             else:
-                found.append((own, view, _found(client.get_table, own.path) is not None))
+                found.append((own, view, table_there(client, own.path) is not None))
     return found
 
 
-def _new_views(name: TableName, beside: Beside) -> Sequence[tuple[TableName, View, bool]]:
-    views = (*views_of(name), *beside.views)
-    return [(name.beside(view.name), view, False) for view in views]
+def make_views(client: Any, name: TableName, views: Iterable[tuple[TableName, View, bool]]) -> None:
+    """Make those views of a table that ``views_there`` says are missing."""
+    from google.cloud import bigquery  # noqa: PLC0415
+
+    for view_name, view, made in views:
+        if not made:
+            described = bigquery.Table(view_name.path)
+            described.view_query = view.query
+            described.description = view.description
+            described.labels = {_OWNER_LABEL: _owner(name)}
+            with cloud_errors("make", f"view {view_name}", needs=NEEDS):
+                client.create_table(described, exists_ok=True, retry=bigquery_retry())
+
+
+def _views_of(name: TableName, beside: Beside) -> tuple[View, ...]:
+    return (*views_of(name), *beside.views)
 
 
 def _owner(name: TableName) -> str:
     # A label holds small letters alone, and not many.
     return hashlib.sha256(name.path.encode()).hexdigest()[:32]
+
+
+def table_there(client: Any, name: Any) -> Any:
+    """What BigQuery says of a table or view; None when it is not there."""
+    return _found(client.get_table, name)
 
 
 def _found(get: Any, name: Any) -> Any:

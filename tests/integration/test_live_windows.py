@@ -1,0 +1,173 @@
+"""Live windows while a stream runs, on Prism, against the local Pub/Sub and BigQuery."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from celes_beam.stores.cloud.clients import LOCAL_PROJECT, bigquery_client, publisher_client
+from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
+from tests.tools import need_tool
+from tests.topics import Topic
+
+WINDOW = 2
+PATIENCE = 90.0
+Group = tuple[datetime, str, str]
+
+
+@pytest.fixture
+def topic(pubsub: str) -> Topic:
+    return Topic.make()
+
+
+@pytest.fixture
+def table(dataset: str) -> TableName:
+    return parse_table_name(f"{dataset}.ventas")
+
+
+@pytest.fixture
+def prism() -> list[str]:
+    return ["--runner", "PrismRunner", "--prism_location", need_tool("prism", "make prism")]
+
+
+@dataclass
+class Sent:
+    """Sales that are published, and what their windows hold then."""
+
+    topic: Topic
+    count: int = 0
+    sums: dict[Group, tuple[int, Decimal]] = field(
+        default_factory=lambda: defaultdict(lambda: (0, Decimal(0)))
+    )
+
+    def send(self, dates: list[datetime]) -> None:
+        """Publish a sale of each date."""
+        with publisher_client() as client:
+            sent = [client.publish(self.topic.path, self._sale(date)) for date in dates]
+            for one in sent:
+                one.result(PATIENCE)
+
+    def _sale(self, date: datetime) -> bytes:
+        self.count += 1
+        amount = Decimal(self.count) + Decimal("0.01") * (self.count % 100)
+        category, region = f"C{self.count % 3}", f"R{self.count % 2}"
+        start = int(date.timestamp()) // WINDOW * WINDOW
+        group = (datetime.fromtimestamp(start, UTC), category, region)
+        rows, total = self.sums[group]
+        self.sums[group] = rows + 1, total + amount
+        return json.dumps(
+            {
+                "id_cliente": self.count,
+                "fecha_de_transaccion": date.isoformat(),
+                "cantidad_de_venta": str(amount),
+                "categoria_de_producto": category,
+                "region_de_venta": region,
+            }
+        ).encode()
+
+
+def ask(query: str) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in bigquery_client(LOCAL_PROJECT).query(query).result()]
+
+
+def shown(table: TableName) -> dict[Group, tuple[int, Decimal]]:
+    """What the view tells of each window."""
+    rows = ask(
+        "SELECT inicio, categoria_de_producto, region_de_venta, ventas, total "
+        f"FROM `{table.beside('ventas_por_ventana').path}`"
+    )
+    found = {(start, category, region): (n, total) for start, category, region, n, total in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+@contextmanager
+def streamed(argv: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A stream as a process group of its own, of which nothing is left afterwards."""
+    command = [sys.executable, "-m", "pipelines.streaming", *argv, "--progress", "off"]
+    command += ["--summary_json", str(folder / "told.json")]
+    with (folder / "log").open("ab") as log:
+        running = subprocess.Popen(
+            command, stdout=log, stderr=log, env=os.environ, start_new_session=True
+        )
+    try:
+        yield running
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait(PATIENCE)
+
+
+def ended(running: subprocess.Popen[bytes], folder: Path) -> dict[str, Any]:
+    """The summary of a stream that ends by itself."""
+    assert running.wait(PATIENCE) == 0, (folder / "log").read_text()
+    summary: dict[str, Any] = json.loads((folder / "told.json").read_text())
+    return summary
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def counted(live: TableName) -> int:
+    """Rows of the table of live windows, which may not be there yet."""
+    from google.api_core.exceptions import NotFound
+
+    try:
+        return int(ask(f"SELECT COUNT(*) FROM `{live.path}`")[0][0])
+    except NotFound:
+        return 0
+
+
+def until(is_so: Any, running: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert running.poll() is None, "the stream ended by itself"
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.1)
+
+
+def test_sums_of_windows_while_the_stream_runs(
+    prism: list[str], topic: Topic, table: TableName, tmp_path: Path
+) -> None:
+    sent = Sent(topic)
+    live = table.beside("ventas_en_vivo")
+    flags = ["--subscription", topic.subscription, "--bigquery_table", str(table)]
+    flags += ["--live_windows", f"{WINDOW}s", "--idle_timeout", "6", "--max_batch_seconds", "0.2"]
+    flags += ["--live_lateness", "10m"]
+    with streamed([*flags, *prism], tmp_path) as running:
+        began = now()
+        while now() - began < timedelta(seconds=5):
+            sent.send([now()] * 20)
+            time.sleep(0.1)
+        # Told while it runs, before it can know that no more comes.
+        until(lambda: counted(live) >= 6, running)
+        assert running.poll() is None
+        kinds = {row[0] for row in ask(f"SELECT DISTINCT clase FROM `{live.path}`")}
+        assert kinds == {"a_tiempo"}
+        # Late: within the lateness, and long after it.
+        sent.send([began] * 30)
+        sent.send([began - timedelta(days=40)] * 10)
+        sent.send([now() + timedelta(hours=2)] * 10)
+        summary = ended(running, tmp_path)
+
+    assert summary["rows_accepted"] == sent.count
+    assert shown(table) == dict(sent.sums)
+    kinds = {row[0] for row in ask(f"SELECT DISTINCT clase FROM `{live.path}`")}
+    assert kinds == {"a_tiempo", "correccion", "parcial"}
+    late = ask(f"SELECT SUM(tardias) FROM `{table.beside('ventas_por_ventana').path}`")
+    assert late == [(40,)]
