@@ -1,23 +1,27 @@
-"""A Flink cluster on this machine for tests: workers can be killed, and started again."""
+"""A Flink cluster for tests, run as ``celes-beam local`` does: its workers can be killed."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from celes_beam.errors import MissingProgramError
-from celes_beam.local import flink
-from celes_beam.local.processes import HOST, Server
-from celes_beam.local.services import start_service
+from celes_beam.local import cloud, flink
+from celes_beam.local.processes import HOST
+from celes_beam.local.state import Record, load, process_of
 from tests.tools import missing
 
 _WORKER_SECONDS = 20
+_END_SECONDS = 20
 
 
 @dataclass
@@ -25,34 +29,38 @@ class FlinkCluster:
     """A running cluster with Beam's job server; ``flags`` send a pipeline there."""
 
     folder: Path
-    servers: dict[str, Server] = field(default_factory=dict)
 
     @property
     def flags(self) -> list[str]:
-        return self.servers[flink.JOBS].environment[flink.FLAGS].split()
+        return self.record(flink.JOBS).environment[flink.FLAGS].split()
+
+    def record(self, name: str) -> Record:
+        """What is known of a process of the cluster."""
+        return load(self.folder)[name]
 
     def kill(self, name: str) -> None:
         """End a process of the cluster without a word."""
-        self.servers[name].process.kill()
-        self.servers[name].process.wait()
+        record = self.record(name)
+        os.kill(record.pid, signal.SIGKILL)
+        end = time.monotonic() + _END_SECONDS
+        while process_of(record) is not None:
+            assert time.monotonic() < end
+            time.sleep(0.01)
 
-    def start(self, name: str) -> None:
-        """Start a process of the cluster, with new ports, and wait until it is well."""
-        others = {server.service: server.ports for server in self.servers.values()}
-        ports = dict.fromkeys(flink.FLINK_PORTS[name], 0)
-        self.servers[name] = start_service(name, self.folder, ports, others, lambda _: None)
+    def mend(self) -> None:
+        """Start again what was killed."""
+        cloud.up(self.folder, list(flink.FLINK_PORTS))
 
     def ask(self, path: str) -> Any:
         """What the manager answers to a GET, such as ``jobs/overview``."""
-        url = f"http://{HOST}:{self.servers[flink.MANAGER].ports['http']}/{path}"
+        url = f"http://{HOST}:{self.record(flink.MANAGER).ports['http']}/{path}"
         with urllib.request.urlopen(url, timeout=10) as answer:
             return json.load(answer)
 
-    def stop(self) -> None:
-        for server in self.servers.values():
-            server.process.terminate()
-        for server in self.servers.values():
-            server.stop()
+    def job(self, name: str) -> Any:
+        """What the manager tells of the one job of this name."""
+        (job,) = (j for j in self.ask("jobs/overview")["jobs"] if j["name"] == name)
+        return job
 
 
 def wait_for_workers() -> None:
@@ -65,12 +73,12 @@ def wait_for_workers() -> None:
 @contextmanager
 def flink_cluster(folder: Path) -> Iterator[FlinkCluster]:
     """Run a cluster; without Java or the jars CI fails, and others skip."""
-    cluster = FlinkCluster(folder)
-    with ExitStack() as running:
-        running.callback(cluster.stop)
-        try:
-            for name in flink.FLINK_PORTS:
-                cluster.start(name)
-        except MissingProgramError as error:
-            missing(str(error))
+    try:
+        cluster = FlinkCluster(folder)
+        cluster.mend()
+    except MissingProgramError as error:
+        missing(str(error))
+    try:
         yield cluster
+    finally:
+        cloud.down(folder)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -41,3 +45,16 @@ def region_of_shop(batch: pa.RecordBatch) -> pa.RecordBatch:
     amounts = pc.divide(pc.cast(batch["centimos"], pa.float64()), 100)
     batch = batch.set_column(batch.schema.names.index(REGION), REGION, regions)
     return batch.set_column(batch.schema.names.index(AMOUNT), AMOUNT, amounts)
+
+
+def pause(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Let the first batch wait, in the folder CELES_TEST_PAUSE, for a file ``go``."""
+    folder = Path(os.environ["CELES_TEST_PAUSE"])
+    try:
+        (folder / "paused").touch(exist_ok=False)
+    except FileExistsError:
+        return batch
+    end = time.monotonic() + 60
+    while not (folder / "go").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    return batch

@@ -60,6 +60,7 @@ _SETTINGS = {
     "taskmanager.memory.jvm-metaspace.size": "256m",
     "taskmanager.memory.jvm-overhead.min": "192m",
     "taskmanager.memory.jvm-overhead.max": "192m",
+    "cluster.evenly-spread-out-slots": "true",
     "parallelism.default": PARALLELISM,
     # A lost worker is noticed within seconds, and the job starts again on the slots that are left.
     # An error that stays ends it after the third time.

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
+import sys
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +37,7 @@ _NEEDS = {
 }
 _WORKER = "celes-beam-worker"
 _PARALLELISM = 2
+_CONNECT_SECONDS = 10
 _KEEP_WORKERS_MS = 10_000
 _CHECKPOINT_MS = 5_000
 # What tells clients where the stand-ins of Google's services are, and who they are themselves.
@@ -59,6 +62,11 @@ class FlinkJobOptions(PipelineOptions):
             action="store_true",
             default=None,
             help="Flink: keep the last checkpoint when the job fails or is cancelled",
+        )
+        add(
+            "--shutdown_sources_after_idle_ms",
+            type=int,
+            help="Flink: milliseconds after which the beginning of a stream is over",
         )
         add(
             "--number_of_execution_retries",
@@ -120,6 +128,14 @@ def _check_endpoint(endpoint: str | None) -> None:
             f"--job_endpoint {endpoint}: expected HOST:PORT of Beam's job server, such as "
             "127.0.0.1:8099"
         )
+    try:
+        # Beam would wait for it for five minutes.
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"--job_endpoint {endpoint}: no job server is there ({error}): start it (celes-beam "
+            "local up --with flink), or give another"
+        ) from error
 
 
 def _is_here(options: PipelineOptions) -> bool:
@@ -172,7 +188,10 @@ def _own_worker(options: PipelineOptions) -> str:
                 f"--{flag.removesuffix('s')} is given, but workers of --environment_type PROCESS "
                 "have the packages of this Python: install it here, and leave the flag out"
             )
-    return json.dumps({"command": worker_command(), "env": passed_on(os.environ)})
+    # Functions of --transform are found as this process finds them.
+    path = os.pathsep.join(str(Path(place).resolve()) for place in sys.path)
+    variables = {**passed_on(os.environ), "PYTHONPATH": path}
+    return json.dumps({"command": worker_command(), "env": variables})
 
 
 def worker_command() -> str:
