@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.infra.terraform import EVERYTHING, FROM_REGISTRY, GIVEN, Planned, Workspace
@@ -57,6 +59,17 @@ def test_the_least_that_has_to_be_said(workspace: Workspace) -> None:
     kinds = {resource.kind for resource in workspace.plan(dict(GIVEN))}
     assert "google_bigquery_table" in kinds
     assert not kinds & {"google_cloud_scheduler_job", "google_dataflow_flex_template_job"}
+
+
+def test_the_example_can_be_planned_as_it_is_and_with_all_of_it(workspace: Workspace) -> None:
+    example = workspace.folder / "terraform.tfvars.example"
+    whole = workspace.folder / "whole.tfvars"
+    text = re.sub(r"^# (?=\w+ += )", "", example.read_text(), flags=re.MULTILINE)
+    whole.write_text(text, encoding="utf-8")
+    assert text.count(" = ") > example.read_text().count("\n# ")
+    for path in (example, whole):
+        done = workspace.run("plan", "-input=false", "-no-color", f"-var-file={path.name}")
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_wrong_variables_are_told_with_what_was_expected(workspace: Workspace) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
 
 from celes_beam import cli
 from celes_beam.plan.prices import read_prices
-from tests.tools import ROOT
+from tests.cloud import INSTALL_SDK
+from tests.tools import ROOT, need_tool
 
 PAGE = ROOT / "docs" / "deploy.md"
 _BLOCK = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -49,6 +55,75 @@ def test_commands_are_understood(
         code = cli.main([*words, *more, *revision])
         assert code == 0, (words, capsys.readouterr().err)
         assert capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
+    """All blocks in one shell, with stand-ins of all programs; what was called."""
+    tmp_path = tmp_path_factory.mktemp("page")
+    blocks = _BLOCK.findall(PAGE.read_text())
+    assert len(blocks) > 10
+    place, log = tmp_path / "bin", tmp_path / "calls"
+    place.mkdir()
+    for name in ("bq", "celes-beam", "docker", "gcloud", "git", "python", "terraform"):
+        program = place / name
+        told = "echo 123456" if name in ("gcloud", "git") else ":"
+        program.write_text(
+            f"#!/bin/sh\n(printf '%s\\0' {name} \"$@\"; echo) >> {shlex.quote(str(log))}\n{told}\n"
+        )
+        program.chmod(0o755)
+    work = tmp_path / "my repository"
+    (work / "infra").mkdir(parents=True)
+    shutil.copy(ROOT / "infra" / "terraform.tfvars.example", work / "infra")
+
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(blocks)],
+        cwd=work,
+        env={"PATH": f"{place}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+    variables = (work / "infra" / "terraform.tfvars").read_text()
+    assert variables.endswith('image_version = "0.1.0"\nstreaming     = true\n')
+    return [line.split("\0")[:-1] for line in log.read_text().splitlines()]
+
+
+def test_every_block_runs_in_a_shell_one_after_another(calls: list[list[str]]) -> None:
+    """No variable is missing, and nothing is quoted wrongly."""
+    assert ["docker", "run"] in [call[:2] for call in calls]
+    granted = [call for call in calls if call[1:3] == ["projects", "add-iam-policy-binding"]]
+    assert len(granted) > 10
+    assert {call[3] for call in granted} == {"my-sales-1234"}
+    for word in (word for call in calls for word in call):
+        assert word
+        assert not re.search(r"[$…]|//.*//|=$|:$", word), word
+
+
+def test_the_real_gcloud_knows_its_commands_and_flags(
+    calls: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gcloud = need_tool("gcloud", INSTALL_SDK)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("CLOUDSDK_CORE_DISABLE_PROMPTS", "1")
+    asked = sorted({shlex.join(call) for call in calls if call[0] == "gcloud"})
+    wrong = "gcloud scheduler jobs run celes-batch --zone us-central1"
+    listed = tmp_path / "commands.json"
+    listed.write_text(json.dumps([{"command_string": one} for one in (*asked, wrong)]))
+
+    said = subprocess.run(
+        [gcloud, "meta", "lint-gcloud-commands", f"--commands-file={listed}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    *found, of_wrong = [one["error_message"] for one in json.loads(said)]
+    assert "unrecognized arguments: --zone" in of_wrong
+    assert dict(zip(asked, found, strict=True)) == dict.fromkeys(asked)
 
 
 def test_links_lead_somewhere() -> None:
