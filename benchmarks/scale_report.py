@@ -34,11 +34,11 @@ def tables(measured: Measured, prices: Prices, limits: Limits) -> dict[str, str]
         "goals": markdown_table(goal_table(measured)),
         "limits": markdown_table(limit_table(limits)),
     }
-    if measured.flink:
+    if measured.flink and measured.stages:
         found["flink"] = markdown_table(flink_table(measured))
-    if measured.stream is not None:
+    if measured.stream is not None and measured.stages:
         found["stream"] = markdown_table(stream_table(measured))
-    if len(measured.requests) > 1:
+    if len(measured.requests) > 1 and measured.stages:
         found["requests"] = markdown_table(request_table(measured))
         found |= forecast_tables(measured, prices, limits)
     return found

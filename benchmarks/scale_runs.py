@@ -57,7 +57,7 @@ def _of_size(rows: int, rounds: int, folder: Path, say: Say) -> list[Run]:
     taken = [timed(reading, said) for _ in range(rounds)]
     read = json.loads(said.read_text())
     theirs = json.loads(run_process([sys.executable, "-m", __name__, str(lake)])[2])
-    _check(written, read, theirs)
+    check_sums(written, read, theirs)
     runs.append(msgspec.structs.replace(run_of(AGGREGATE, _CORES, taken, said), is_checked=True))
     say(f"{_told(runs[-1])}; DuckDB's sums are the same")
     return runs
@@ -103,7 +103,8 @@ def _told(run: Run) -> str:
     )
 
 
-def _check(written: dict[str, Any], read: dict[str, Any], theirs: dict[str, Sums]) -> None:
+def check_sums(written: dict[str, Any], read: dict[str, Any], theirs: dict[str, Sums]) -> None:
+    """Raise ``ValueError`` unless both summaries have the sums that DuckDB has."""
     for what, column in (
         ("by_category", "categoria_de_producto"),
         ("by_region", "region_de_venta"),
