@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable
 
 from celes_beam.commands.deploy_commands import Place
 from celes_beam.commands.flags import positive_int
-from celes_beam.commands.template_metadata import IMAGE_PATTERN
 from celes_beam.errors import ConfigError
-from celes_beam.plan.job import Job
+from celes_beam.plan.job import IMAGE_PATTERN, Job
 from celes_beam.plan.refusals import place_refusals
 
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}")
@@ -74,6 +73,7 @@ def place_of(flags: argparse.Namespace) -> Place:
             check_bucket_folder(value, f"--{name}")
     job = Job(
         "batch",
+        project=flags.project,
         region=flags.region,
         service_account=flags.service_account,
         subnetwork=flags.subnetwork,

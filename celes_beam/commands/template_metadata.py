@@ -14,6 +14,7 @@ from celes_beam.commands.pipeline_parsers import BATCH, PARSERS, REPLAY, STREAMI
 from celes_beam.commands.template_flags import PIPELINE
 from celes_beam.commands.template_table import LEFT_OUT, REQUIRED, SHOWN, Shown
 from celes_beam.errors import ConfigError
+from celes_beam.plan.job import IMAGE_PATTERN
 
 _NAMES = {
     BATCH: "celes-beam batch: files to a lake and BigQuery",
@@ -22,7 +23,6 @@ _NAMES = {
 }
 _JOB = "Job"
 SDK_IMAGE = "sdk_container_image"
-IMAGE_PATTERN = r"[a-z0-9.-]+(:[0-9]+)?/[\w./-]+(:[\w.-]+)?(@sha256:[0-9a-f]{64})?"
 
 
 def metadata(name: str) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from celes_beam.plan.machine_type import MachineType, parse_machine_type
 Kind = Literal["batch", "streaming"]
 SUPPOSED_MACHINE = "n2-standard-2"
 """What is reckoned with where no machine type is given: Dataflow's own choice has changed."""
+IMAGE_PATTERN = r"[a-z0-9.-]+(:[0-9]+)?/[\w./-]+(:[\w.-]+)?(@sha256:[0-9a-f]{64})?"
+"""An image of a registry, by its tag or digest."""
 _MOST_WORKERS: Mapping[Kind, int] = {"batch": 1_000, "streaming": 100}
 _DISK_GB: Mapping[Kind, int] = {"batch": 25, "streaming": 30}
 """Disk of a worker where shuffle and state are kept by the service, as they are for our jobs."""

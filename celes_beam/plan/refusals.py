@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from celes_beam.errors import ConfigError
-from celes_beam.plan.job import Job
+from celes_beam.plan.job import IMAGE_PATTERN, Job
 
 STREAMS_PER_HOUR = 10_000
 """Write streams that BigQuery lets a project make in a region and hour (CreateWriteStream)."""
@@ -19,6 +19,9 @@ _SUBNETWORK = re.compile(
     r"(?:https://www\.googleapis\.com/compute/v1/projects/[^/]+/)?"
     r"regions/(?P<region>[^/]+)/subnetworks/[^/]+"
 )
+_PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{0,29}")
+_BUCKET_PATH = re.compile(r"gs://[^/\s]+(/.*)?")
+_IMAGE = re.compile(IMAGE_PATTERN, re.ASCII)
 _REGION = re.compile(r"[a-z]+(-[a-z]+)+[0-9]+")
 _JOB_NAME = re.compile(r"[a-z]([a-z0-9-]{0,1022}[a-z0-9])?")
 _ACCOUNT = re.compile(r"[^@\s]+@[^@\s]+\.gserviceaccount\.com")
@@ -71,7 +74,12 @@ def refusals(job: Job, places: Sequence[tuple[str, str]]) -> Iterator[Refusal]:
 
 
 def place_refusals(job: Job) -> Iterator[Refusal]:
-    """What of a job's region, account, subnetwork, key and machines is wrong, or does not fit."""
+    """What of a job's place is wrong: project, region, account, subnetwork, key and machines."""
+    if job.project and not _PROJECT.fullmatch(job.project):
+        yield Refusal(
+            f"--project {job.project}: expected the id of a project, which has a-z, 0-9 and -",
+            "gcloud projects list tells it",
+        )
     if job.region and not _REGION.fullmatch(job.region):
         yield Refusal(
             f"--region {job.region}: a job has a region, and no zone or continent",
@@ -137,6 +145,11 @@ def _launch(job: Job) -> Iterator[Refusal]:
             "--sdk_container_image is missing, and workers would lack this package",
             "give the image of celes-beam deploy build",
         )
+    if job.image and not _IMAGE.fullmatch(job.image):
+        yield Refusal(
+            f"--sdk_container_image {job.image}: expected an image of a registry",
+            "give REGION-docker.pkg.dev/PROJECT/celes-beam/celes-beam:VERSION",
+        )
     if job.name and not _JOB_NAME.fullmatch(job.name):
         yield Refusal(
             f"--job_name {job.name}: expected a-z, 0-9 and -, a letter first", "choose another"
@@ -157,6 +170,8 @@ def _places(job: Job, places: Sequence[tuple[str, str]]) -> Iterator[Refusal]:
                 f"{flag} {path}: workers do not see the disk of this machine",
                 "give gs://BUCKET/FOLDER",
             )
+        elif not _BUCKET_PATH.fullmatch(path):
+            yield Refusal(f"{flag} {path} names no bucket", "give gs://BUCKET/FOLDER")
 
 
 def _addresses(job: Job) -> Iterator[Refusal]:
