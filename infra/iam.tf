@@ -186,3 +186,12 @@ resource "google_service_account_iam_member" "act_as_reader" {
   role               = "roles/iam.serviceAccountTokenCreator"
   member             = each.value
 }
+
+# To choose an account for a data source is to act as it.
+resource "google_service_account_iam_member" "choose_reader" {
+  for_each = var.report_editors
+
+  service_account_id = local.account_path["reader"]
+  role               = "roles/iam.serviceAccountUser"
+  member             = each.value
+}

@@ -53,8 +53,8 @@ variable "worker_cidr" {
   nullable    = false
 
   validation {
-    condition     = can(cidrhost(var.worker_cidr, 1)) && can(regex("^(10\\.|172\\.(1[6-9]|2[0-9]|3[01])\\.|192\\.168\\.).*/(1[6-9]|2[0-8])$", var.worker_cidr))
-    error_message = "worker_cidr = \"${var.worker_cidr}\": expected a private range between /16 and /28, such as \"10.20.0.0/24\"."
+    condition     = try(cidrsubnet(var.worker_cidr, 0, 0) == var.worker_cidr, false) && can(regex("^(10\\.|172\\.(1[6-9]|2[0-9]|3[01])\\.|192\\.168\\.).*/(1[6-9]|2[0-8])$", var.worker_cidr))
+    error_message = "worker_cidr = \"${var.worker_cidr}\": expected a private range between /16 and /28 by its first address, such as \"10.20.0.0/24\"."
   }
 }
 
@@ -127,6 +127,18 @@ variable "report_viewers" {
   validation {
     condition     = alltrue([for who in var.report_viewers : can(regex("^(user|group|serviceAccount|principal|principalSet):[^ ]+$", who))])
     error_message = "report_viewers: each is group:…, serviceAccount:…, user:…, principal:… or principalSet:…; allUsers and allAuthenticatedUsers would let in the whole world."
+  }
+}
+
+variable "report_editors" {
+  description = "Who may choose the reader of the sales as the credentials of a data source in Looker Studio: people who make reports."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for who in var.report_editors : can(regex("^(user|group|serviceAccount|principal|principalSet):[^ ]+$", who))])
+    error_message = "report_editors: each is group:…, serviceAccount:…, user:…, principal:… or principalSet:…; allUsers and allAuthenticatedUsers would let in the whole world."
   }
 }
 

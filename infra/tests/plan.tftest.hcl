@@ -124,7 +124,8 @@ run "the_whole_world_is_nobody" {
     uploaders      = ["allAuthenticatedUsers"]
     launchers      = ["allUsers"]
     report_viewers = ["allUsers"]
+    report_editors = ["allUsers"]
   }
 
-  expect_failures = [var.publishers, var.uploaders, var.launchers, var.report_viewers]
+  expect_failures = [var.publishers, var.uploaders, var.launchers, var.report_viewers, var.report_editors]
 }

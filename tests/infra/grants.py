@@ -24,7 +24,7 @@ _ON = {
 # Who the variables name, as the table does.
 _NAMED = {
     who: f"`{name}`"
-    for name in ("publishers", "uploaders", "launchers", "report_viewers")
+    for name in ("publishers", "uploaders", "launchers", "report_viewers", "report_editors")
     for who in EVERYTHING[name]
 }
 _AGENTS = {

@@ -30,7 +30,8 @@ EVERYTHING = {
     "publishers": ["serviceAccount:shop@my-shop-1234.iam.gserviceaccount.com"],
     "uploaders": ["group:sales-exports@example.com"],
     "launchers": ["group:data-engineers@example.com"],
-    "report_viewers": ["group:sales-reports@example.com"],
+    "report_viewers": ["serviceAccount:agent@looker.iam.gserviceaccount.com"],
+    "report_editors": ["group:sales-reports@example.com"],
 }
 """Every variable that makes something, so that a plan has all there can be."""
 

@@ -22,6 +22,7 @@ WRONG = {
     "uploaders": (["someone@example.com"], "each is group:"),
     "launchers": (["allAuthenticatedUsers"], "let in the whole world"),
     "report_viewers": (["domain:example.com"], "each is group:"),
+    "report_editors": (["allUsers"], "let in the whole world"),
     "github_repository": ("https://github.com/a/b", "expected OWNER/NAME"),
     "image_version": ("latest", "nobody can tell which code ran"),
     "batch_schedule": ("every night", "five fields of cron"),
@@ -79,6 +80,10 @@ def test_wrong_variables_are_told_with_what_was_expected(workspace: Workspace) -
         if isinstance(wrong, str | int):
             assert f"{name} = " in said, name
     assert "Invalid value for input variable" not in said
+
+
+def test_a_range_is_told_by_its_first_address(workspace: Workspace) -> None:
+    assert "by its first address" in workspace.refused({**GIVEN, "worker_cidr": "10.20.0.5/24"})
 
 
 def test_nothing_is_no_value_where_something_is_needed(workspace: Workspace) -> None:
