@@ -30,11 +30,10 @@ locals {
     launcher_staging = { bucket = google_storage_bucket.staging.name, member = local.member.launcher, role = "roles/storage.objectUser" }
   }
 
+  # Not that of what was rejected: no job pulls from it, and to acknowledge is to destroy.
   subscription_grants = {
-    worker_pull          = { subscription = google_pubsub_subscription.sales.name, role = "roles/pubsub.subscriber" }
-    worker_look          = { subscription = google_pubsub_subscription.sales.name, role = "roles/pubsub.viewer" }
-    worker_pull_rejected = { subscription = google_pubsub_subscription.rejected.name, role = "roles/pubsub.subscriber" }
-    worker_look_rejected = { subscription = google_pubsub_subscription.rejected.name, role = "roles/pubsub.viewer" }
+    worker_pull = { subscription = google_pubsub_subscription.sales.name, role = "roles/pubsub.subscriber" }
+    worker_look = { subscription = google_pubsub_subscription.sales.name, role = "roles/pubsub.viewer" }
   }
 }
 

@@ -172,6 +172,14 @@ def test_the_reader_sees_no_rejected_row(planned: list[Planned]) -> None:
     assert rows == {"roles/bigquery.dataEditor", "roles/bigquery.metadataViewer"}
 
 
+def test_nobody_can_destroy_what_was_rejected(planned: list[Planned]) -> None:
+    """No job pulls from there; whoever replays messages does so as who they are."""
+    subscriptions = {s["name"] for s in of_kind(planned, "google_pubsub_subscription")}
+    assert "ventas-rechazadas-replay" in subscriptions
+    pulled = {g.on for g in planned_grants(planned) if g.on.startswith("subscription")}
+    assert pulled == {"subscription `ventas-celes-beam`"}
+
+
 def test_no_job_changes_what_runs_next(planned: list[Planned]) -> None:
     conditions = {
         (grant["member"].split("@")[0], grant["bucket"]): grant["condition"]
