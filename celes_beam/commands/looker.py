@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _CREATE = "https://lookerstudio.google.com/reporting/create"
 _ALIAS = re.compile(r"\w{1,64}", re.ASCII)
 _REPORT_ID = re.compile(r"[0-9a-zA-Z_-]{8,64}")
+_PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{0,29}")
 TABLE_SOURCE = "ventas"
 
 _DESCRIPTION = """\
@@ -141,6 +142,13 @@ def _looker(flags: argparse.Namespace) -> int:
         raise ConfigError(
             f"--report {flags.report}: expected the id of a report, which stands behind "
             "/reporting/ in its URL"
+        )
+    if not flags.name.strip():
+        raise ConfigError("--name is empty: expected the name of the report, such as Ventas")
+    if flags.billing_project is not None and not _PROJECT.fullmatch(flags.billing_project):
+        raise ConfigError(
+            f"--billing_project {flags.billing_project}: expected the id of a project, which has "
+            "a-z, 0-9 and -; gcloud projects list tells it"
         )
     sources = _chosen(data_sources(table, own_views=flags.own_views), flags)
     link = report_link(

@@ -72,6 +72,8 @@ def test_views_of_a_second_table_have_its_name(capsys: pytest.CaptureFixture[str
     [
         (("--source", "por_mes"), "expected one of por_dia"),
         (("--report", "a b"), "expected the id of a report"),
+        (("--name", " "), "--name is empty"),
+        (("--billing_project", "My Project"), "expected the id of a project"),
     ],
 )
 def test_one_line_for_what_cannot_be(
