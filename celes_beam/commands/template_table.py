@@ -13,6 +13,7 @@ BUCKET_PATH = r"gs://[^\s,]+"
 TABLE = r"([a-z0-9.-]+:)?[a-z][a-z0-9-]+[:.]\w+\.[\w-]+"
 WHOLE = r"[0-9_]+"
 DURATION = r"[0-9.]+(s|m|h|d)?"
+TEXTS = r"[^,]+(,[^,]+)*"
 FUNCTION = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"
 
 
@@ -46,14 +47,15 @@ SHOWN: dict[str, Shown] = {
     "bigquery_table": Shown("BigQuery table", "BIGQUERY_TABLE", TABLE),
     "categories": Shown(
         "Accepted categories",
+        pattern=TEXTS,
         told="Accepted categories, with commas between; those of files are all accepted without it",
     ),
     "columns": Shown("Headers by another name", pattern=r"\w+=[^,=]+(,\w+=[^,=]+)*"),
     "csv_decimal": Shown("Decimal point of CSV files", "ENUM", only_with=_CSV),
-    "csv_delimiter": Shown("Delimiter of CSV files", only_with=_CSV),
+    "csv_delimiter": Shown("Delimiter of CSV files", pattern=r"[ !#-~]|tab|\\t", only_with=_CSV),
     "csv_encoding": Shown("Encoding of CSV files", pattern=r"[\w.-]+", only_with=_CSV),
-    "csv_header": Shown("Header line of CSV files"),
-    "date_format": Shown("Form of dates"),
+    "csv_header": Shown("Header line of CSV files", pattern=r".*\S.*"),
+    "date_format": Shown("Form of dates", pattern=r".*(%[Yy]|[Yy]{2}|[Aa]{2}).*"),
     "dead_letter_topic": Shown(
         "Topic of rejected rows", "PUBSUB_TOPIC", r"projects/[^/]+/topics/[^/]+"
     ),
@@ -107,6 +109,7 @@ SHOWN: dict[str, Shown] = {
     ),
     "regions": Shown(
         "Accepted regions",
+        pattern=TEXTS,
         told="Accepted regions, with commas between; those of files are all accepted without it",
     ),
     "reprocess": Shown("Read inputs again", "BOOLEAN"),

@@ -19,6 +19,8 @@ from celes_beam.transforms.options import beam_parser
 from tests.tools import ROOT
 
 NAMES = tuple(PARSERS)
+_OF_A_FEW = (types.ParameterType.ENUM, types.ParameterType.BOOLEAN)
+"""Kinds whose values are known without a pattern."""
 
 
 def parameters(name: str) -> dict[str, dict[str, Any]]:
@@ -48,6 +50,7 @@ def test_google_takes_metadata_and_spec(name: str) -> None:
         assert parameter.help_text
         assert parameter.group_name
         assert parameter.param_type != types.ParameterType.DEFAULT
+        assert len(parameter.regexes) == (parameter.param_type not in _OF_A_FEW), parameter.name
         assert (parameter.param_type == types.ParameterType.ENUM) == bool(parameter.enum_options)
     assert taken.default_environment.sdk_container_image == taken.image
     assert taken.default_environment.ip_configuration == 2  # private
@@ -114,6 +117,12 @@ def test_a_new_flag_must_be_shown_or_left_out(monkeypatch: pytest.MonkeyPatch) -
         ("batch", "bigquery_table", "my-project:ventas.ventas", "ventas"),
         ("batch", "rows", "1e7", "many"),
         ("batch", "max_rejected", "2.5%", "-1"),
+        ("batch", "regions", "Norte,Islas del Sur", "Norte,,Sur"),
+        ("batch", "csv_delimiter", ";", '"'),
+        ("batch", "csv_delimiter", "tab", "||"),
+        ("batch", "date_format", "dd/mm/yyyy HH:MM", "dd/mm"),
+        ("batch", "date_format", "%d.%m.%y", "%d.%m"),
+        ("replay", "csv_header", "id;fecha", " "),
         ("batch", "transform", "hooks:clean", "hooks.clean"),
         ("batch", "columns", "id_cliente=household_id,cantidad_de_venta=total", "id_cliente"),
         ("batch", "sdk_container_image", "r-docker.pkg.dev/p/c/c@sha256:" + "0" * 64, "c c"),
