@@ -48,6 +48,7 @@ def checks(
     rejected = sum(sent.rejected.values())
     opened = Lake.open(lake)
     snapshot, problems = opened.snapshot(), verify(opened).problems
+    letters_of = dead_letters(letters)
     of_runs = sum(run.rows_rejected for run in opened.runs())
     return [
         Check("rows read, by the summary", rows, summary["rows_read"]),
@@ -57,7 +58,11 @@ def checks(
         Check("rows and total of the lake", (accepted, total), (snapshot.rows, snapshot.total)),
         Check("rejected rows of the lake", rejected, of_runs),
         Check("problems of the lake", (), problems),
-        Check("dead letters, and their sales", (rejected, rejected), _letters(letters)),
+        Check(
+            "dead letters, and their sales",
+            (rejected, rejected),
+            (letters_of.taken, len(letters_of.by_sale)),
+        ),
     ]
 
 
@@ -79,12 +84,19 @@ def _rejected(stream: Stream) -> int:
     return int(_ask(stream, f"SELECT COUNT(*) FROM `{path}`")[0])
 
 
-def _letters(letters: Stream) -> tuple[int, int]:
-    """How many dead letters there are, and of how many messages."""
+class Letters(NamedTuple):
+    """How many dead letters there were, and the reasons of each rejected message, by its sale."""
+
+    taken: int
+    by_sale: dict[str, str]
+
+
+def dead_letters(letters: Stream) -> Letters:
+    """Take all dead letters out of their subscription."""
     receiver = Receiver(letters.subscription, ack_deadline=60)
     receiver.start()
     count = 0
-    sales: set[str] = set()
+    by_sale: dict[str, str] = {}
     try:
         while (
             held := receiver.take(
@@ -92,8 +104,8 @@ def _letters(letters: Stream) -> tuple[int, int]:
             )
         ) is not None:
             count += len(held)
-            sales.update(attributes[SALE] for attributes in held.messages.attributes)
+            by_sale.update((a[SALE], a["celes_reasons"]) for a in held.messages.attributes)
             receiver.ack(held)
     finally:
         receiver.close()
-    return count, len(sales)
+    return Letters(count, by_sale)

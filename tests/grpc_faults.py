@@ -212,7 +212,7 @@ class _Upstream:
             self._call = None
 
 
-class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
+class _Handler(grpc.GenericRpcHandler):
     def __init__(self, proxy: GrpcFaultProxy) -> None:
         self._proxy = proxy
 

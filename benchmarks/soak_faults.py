@@ -1,0 +1,328 @@
+"""``python -m benchmarks.soak_faults``: everything at once, for an hour, under kills and faults.
+
+Local servers of its own, behind proxies that drop, reset, cut and refuse. Through them sales are
+published and streamed exactly once into BigQuery and a lake; files arrive in a bucket and are
+watched into another table and lake; lakes are compacted, verified and queried; and all but the
+publisher is killed again and again. Then the faults stop. Fails when what was sent is not what is
+everywhere, to the cent, or when any answer meanwhile could not have been right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.soak_faults_checks import file_checks, stream_checks
+from benchmarks.soak_faults_ledger import Landing, Publisher
+from benchmarks.soak_faults_load import Load
+from benchmarks.soak_faults_looks import LakeLook, TableLook
+from benchmarks.soak_faults_network import Network
+from benchmarks.soak_faults_processes import Command, Errand, Kept, Losses
+from benchmarks.topics import PROJECT, Stream
+
+if TYPE_CHECKING:
+    from benchmarks.soak_checks import Check
+    from celes_beam.local.servers import Server
+
+_BUCKET = "soak"
+_STREAM_LAKE = f"gs://{_BUCKET}/lago"
+_FILES_LAKE = f"gs://{_BUCKET}/lago-archivos"
+_FILES_TABLE = f"{PROJECT}:bench.soak_files"
+_LOOK_SECONDS = 0.2
+_LOOKS_EVERY = 20.0
+_TOLD_EVERY = 60.0
+_END_SECONDS = 180.0
+_DRAIN_SECONDS = 900.0
+# Messages that a killed process held come again when its lease has ended, after a minute.
+_IDLE_SECONDS = 75.0
+_LIVES = (20.0, 90.0)
+_KILLED = 0.4
+
+
+class Soak:
+    """All that runs, in ``folder``; servers are there, and found by this process directly."""
+
+    def __init__(self, folder: Path, servers: dict[str, Server], flags: argparse.Namespace) -> None:
+        from celes_beam.local.servers import storage_folder  # noqa: PLC0415
+        from celes_beam.sales.traffic import SALE  # noqa: PLC0415
+        from celes_beam.stores.cloud.clients import storage_client  # noqa: PLC0415
+        from celes_beam.stores.warehouse.table_name import parse_table_name  # noqa: PLC0415
+
+        self._folder, self._flags = folder, flags
+        self._stored = storage_folder(folder)
+        self._stack = ExitStack()
+        self._chance = random.Random(flags.seed)
+        self.problems: list[str] = []
+        self.losses = Losses(problems=self.problems)
+        bucket = storage_client(PROJECT).create_bucket(_BUCKET)
+        self._stream, self._letters = Stream.make("soak"), Stream.make("soak-rejected")
+        self.network = self._stack.enter_context(
+            Network(
+                servers["storage"],
+                servers["bigquery"],
+                servers["pubsub"],
+                self._a_chance(),
+                flags.fault_share,
+            )
+        )
+        self.publisher = Publisher(
+            self._stream.topic, flags.rate, flags.seed, folder, self.network.environment
+        )
+        self._stack.callback(self.publisher.stop)
+        self.landing = Landing(bucket, flags.seed, self._a_chance())
+        self._streaming = [
+            *("pipelines.streaming", "--subscription", self._stream.subscription),
+            *("--bigquery_table", self._stream.table, "--output", _STREAM_LAKE),
+            *("--delivery", "exactly_once", "--dead_letter_topic", self._letters.topic),
+            *("--id_attribute", SALE, "--dedupe_minutes", "5", "--lake_flush_seconds", "15"),
+            *("--max_batch_seconds", "2", "--progress", "off"),
+        ]
+        self._watching = [
+            *("pipelines.batch", "--input", f"gs://{_BUCKET}/entrada/", "--output", _FILES_LAKE),
+            *("--watch", "5", "--bigquery_table", _FILES_TABLE, "--progress", "off"),
+        ]
+        self.kept = [self._keep("stream", self._streaming), self._keep("watch", self._watching)]
+        sent = self.publisher
+        self.lakes = [
+            LakeLook(
+                _STREAM_LAKE, self.folder_of(_STREAM_LAKE), lambda: sent.at_most, self.problems
+            ),
+            LakeLook(
+                _FILES_LAKE,
+                self.folder_of(_FILES_LAKE),
+                lambda: self.landing.expected.accepted,
+                self.problems,
+            ),
+        ]
+        self.tables = [
+            TableLook(
+                parse_table_name(self._stream.table),
+                lambda: sent.at_most,
+                self.problems,
+                "_message_id",
+            ),
+            TableLook(
+                parse_table_name(_FILES_TABLE),
+                lambda: self.landing.expected.accepted,
+                self.problems,
+            ),
+        ]
+        self.errands = self._errands()
+        self.load = Load({name: server.process.pid for name, server in servers.items()})
+
+    def _a_chance(self) -> random.Random:
+        return random.Random(self._chance.randrange(2**32))
+
+    def folder_of(self, lake: str) -> Path:
+        """Where the objects of a lake are on this machine."""
+        return self._stored / lake.removeprefix("gs://")
+
+    def _command(self, name: str, words: Sequence[str], log: str = "") -> Command:
+        path = self._folder / f"{log or name}.log"
+        return Command(name, words, self.network.environment, path)
+
+    def _keep(self, name: str, words: list[str]) -> Kept:
+        kept = Kept(self._command(name, words), self.losses, self._a_chance(), _LIVES)
+        return self._stack.enter_context(kept)
+
+    def _errands(self) -> list[Errand]:
+        found = []
+        for look in self.lakes:
+            summary = self._folder / f"{look.folder.name}.json"
+            aggregate = [
+                *("pipelines.aggregate", "--input", look.root, "--progress", "off"),
+                *("--summary_json", str(summary)),
+            ]
+            lake = ["celes_beam.cli", "lake"]
+            for words, every, killed, done in (
+                ([*lake, "compact", look.root], (60.0, 180.0), _KILLED, _nothing),
+                ([*lake, "verify", "--json", look.root], (60.0, 180.0), 0.0, look.verified),
+                (aggregate, (120.0, 300.0), 0.0, look.aggregated(summary)),
+            ):
+                name = words[2] if words[1] == "lake" else "aggregate"
+                errand = Errand(
+                    self._command(name, words, f"{name}-{look.folder.name}"),
+                    self.losses,
+                    self._a_chance(),
+                    every,
+                    look.has_rows,
+                    killed,
+                    done,
+                )
+                found.append(self._stack.enter_context(errand))
+        return found
+
+    def run(self, seconds: float) -> None:
+        """Let all go on for so long, with a line every minute."""
+        began = time.monotonic()
+        looked = told = began
+        at = 0
+        while (now := time.monotonic()) < began + seconds:
+            for part in (self.network, self.landing, *self.kept, *self.errands):
+                part.look()  # type: ignore[attr-defined]
+            self.publisher.look(began + seconds - now)
+            if now - looked >= _LOOKS_EVERY / len([*self.lakes, *self.tables]):
+                looked, at = now, at + 1
+                order = (self.lakes[0], self.tables[0], self.lakes[1], self.tables[1])
+                order[at % len(order)].look()
+            if now - told >= _TOLD_EVERY:
+                told = now
+                self.tell(now - began)
+            time.sleep(_LOOK_SECONDS)
+        self.tell(seconds)
+
+    def tell(self, seconds: float) -> None:
+        """Print how things stand."""
+        ours, theirs, processor = self.load.look([*(k.pid for k in self.kept), self.publisher.pid])
+        kills = ", ".join(f"{name} {n}" for name, n in sorted(self.losses.kills.items()))
+        print(
+            f"{seconds / 60:5.1f} min  sent {self.publisher.at_most:,} rows and "
+            f"{self.landing.files} files; lakes {self.lakes[0].rows:,} + {self.lakes[1].rows:,}, "
+            f"tables {self.tables[0].rows:,} + {self.tables[1].rows:,}; killed: {kills or 'none'}; "
+            f"gave up {self.losses.gave_up.total()}; faults "
+            f"{sum(self.network.happened.values()):,}, outages "
+            f"{self.network.outages.total()}; memory {ours:,.0f} MB, servers {theirs:,.0f} MB; "
+            f"{processor:.0%} of a core; problems {len(self.problems)}",
+            flush=True,
+        )
+
+    def drain(self) -> None:
+        """Without faults from now on, let everything arrive, and all end as it should."""
+        while self.publisher.look(0):
+            self.network.look()
+            time.sleep(_LOOK_SECONDS)
+        self.network.heal()
+        self.problems += self.publisher.problems
+        for errand in self.errands:
+            errand.__exit__()
+        for kept in self.kept:
+            if code := kept.end(_END_SECONDS):
+                self.problems.append(f"{kept.name} ended with {code} when asked to")
+        ends: list[tuple[str, list[str]]] = [
+            ("stream", [*self._streaming, "--idle_timeout", str(_IDLE_SECONDS)]),
+            ("watch", [*self._watching, "--idle_rounds", "2"]),
+        ]
+        ends += [
+            (f"compact {look.folder.name}", ["celes_beam.cli", "lake", "compact", look.root])
+            for look in self.lakes
+        ]
+        for name, command in ends:
+            last = self._command(name, command, name.replace(" ", "-")).start()
+            self._stack.callback(last.kill)
+            if code := last.process.wait(_DRAIN_SECONDS):
+                self.problems.append(f"{name} failed at the end ({code}): {last.output[-500:]}")
+            self.losses.note(name, 0, last.output)
+
+    def checks(self) -> list[Check]:
+        """Compare all that was sent with all that is there."""
+        return [
+            *stream_checks(
+                self._stream, self._letters, _STREAM_LAKE, self.folder_of, self.publisher
+            ),
+            *file_checks(_FILES_TABLE, _FILES_LAKE, self.folder_of, self.landing),
+        ]
+
+    def __enter__(self) -> Soak:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+def main() -> int:
+    """Run as the command line asks; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak_faults", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=1, help="of all chances; default: %(default)s")
+    parser.add_argument("--rate", type=float, default=300.0, help="messages a second")
+    parser.add_argument(
+        "--fault_share", type=float, default=0.004, help="of requests, for each kind of fault"
+    )
+    parser.add_argument("--keep", type=Path, help="folder to work in, which is kept")
+    parser.add_argument("--output", type=Path, default=Path("soak_faults.json"), help="report")
+    flags = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="celes-soak-") as name:
+        report = _soak(flags.keep or Path(name), flags)
+    flags.output.write_text(json.dumps(report, indent=2, default=str) + "\n")
+    for problem in report["problems"]:
+        print(f"FAILED  {problem}")
+    print(f"report in {flags.output}", flush=True)
+    return 1 if report["problems"] else 0
+
+
+def _soak(folder: Path, flags: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks.servers import local_servers  # noqa: PLC0415
+    from celes_beam.local.servers import (  # noqa: PLC0415
+        start_bigquery,
+        start_pubsub,
+        start_storage,
+    )
+
+    servers: dict[str, Server] = {}
+
+    def noted(start: Any) -> Any:
+        def started(where: Path) -> Server:
+            server: Server = start(where)
+            servers[server.service] = server
+            return server
+
+        return started
+
+    starts = map(noted, (start_storage, start_bigquery, start_pubsub))
+    print(f"load average {os.getloadavg()[0]:.1f}; in {folder}", flush=True)
+    with local_servers(folder, *starts), Soak(folder, servers, flags) as soak:
+        soak.run(flags.minutes * 60)
+        soak.drain()
+        checks = soak.checks()
+        soak.tell(flags.minutes * 60)
+        return _report(soak, checks, flags)
+
+
+def _report(soak: Soak, checks: list[Check], flags: argparse.Namespace) -> dict[str, Any]:
+    for check in checks:
+        found = check.found if len(str(check.found)) < 120 else "as sent" if check.holds else "…"
+        print(f"{'ok' if check.holds else 'NOT SO':<7} {check.what}: {found}")
+        if not check.holds:
+            said = f"{check.found}, expected {check.expected}"
+            soak.problems.append(f"{check.what}: {said[:2_000]}")
+    sent = soak.publisher.sent
+    return {
+        "minutes": flags.minutes,
+        "seed": flags.seed,
+        "rows_published": sum(s.rows for s in sent),
+        "messages_published": sum(s.messages for s in sent),
+        "copies": sum(s.copies for s in sent),
+        "files": soak.landing.files,
+        "files_bad": len(soak.landing.bad),
+        "rows_of_files": soak.landing.expected.accepted,
+        "kills": soak.losses.kills,
+        "gave_up": soak.losses.gave_up,
+        "last_words": soak.losses.said,
+        "faults": soak.network.happened,
+        "outages": soak.network.outages,
+        "looks": {
+            **{look.root: look.looks for look in soak.lakes},
+            **{str(look.table): look.looks for look in soak.tables},
+        },
+        "errands": {e.command.log.stem: e.times for e in soak.errands},
+        "load": soak.load.samples,
+        "checks": {c.what: c.holds for c in checks},
+        "problems": soak.problems,
+    }
+
+
+def _nothing(code: int, output: str) -> None:
+    """How a compaction ended is noted, and no more to be learnt of it."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
