@@ -28,6 +28,7 @@ from celes_beam.stores.messages.receiver import Receiver
 from celes_beam.transforms import metrics
 from celes_beam.transforms.message_coder import register_messages_coder
 from celes_beam.transforms.options import is_local
+from celes_beam.transforms.portable import is_portable
 from celes_beam.transforms.pubsub_native import ReadNativeBatches
 from celes_beam.transforms.pull_restriction import PullProvider
 
@@ -84,18 +85,41 @@ class PullMessages(beam.PTransform):
 
     def expand(self, start: beam.pvalue.PBegin) -> beam.PCollection[Messages]:
         # FnApiRunner begins the next bundle at once, whatever pause it is asked for.
-        waits = is_local(start.pipeline.options)
+        options = start.pipeline.options
+        waits = is_local(options)
         return (
             start
             | beam.Impulse()
-            | beam.ParDo(_PullFn(self, waits=waits)).with_output_types(Messages)
+            | "Begin" >> beam.ParDo(_BeginFn())
+            | beam.ParDo(_PullFn(self, waits=waits, alone=is_portable(options))).with_output_types(
+                Messages
+            )
         )
 
 
-class _PullFn(beam.DoFn):
-    """Emits a batch in each bundle, and acks it when the runner says that the bundle is over."""
+class _BeginFn(beam.DoFn):
+    """Passes on what it gets.
 
-    def __init__(self, pull: PullMessages, *, waits: bool) -> None:
+    Prism tells the bundle in which the pull begins, too, that it is over, for a part of ``_PullFn``
+    is in it; that part cannot ask for it, and Beam would show a traceback.
+    """
+
+    def process(
+        self, element: bytes, finalizer: Any = beam.DoFn.BundleFinalizerParam
+    ) -> Iterator[bytes]:
+        finalizer.register(_nothing)
+        yield element
+
+
+class _PullFn(beam.DoFn):
+    """Emits a batch in each bundle, and acks it when the runner says that the bundle is over.
+
+    ``alone`` is for Flink, where one worker has all bundles until the job is started again: then
+    the runner hangs up on the worker, and nobody says what became of the batches it had.
+    """
+
+    def __init__(self, pull: PullMessages, *, waits: bool, alone: bool) -> None:
+        self._alone = alone
         self._subscription = pull.subscription
         self._run_id = pull.run_id
         self._batching = Batching(pull.max_batch_rows, pull.max_batch_bytes, pull.max_batch_seconds)
@@ -136,8 +160,13 @@ class _PullFn(beam.DoFn):
         finalizer.register(_nothing)
         restriction = tracker.current_restriction()
         receiver = self._open(restriction[0])
+        if self._alone:
+            self._pulling.take_over(self)
         ended, held = self._wait(receiver, *restriction)
         if held is not None:
+            if self._alone and not self._pulling.is_puller(self):
+                receiver.give_back(held)
+                return
             if not tracker.try_claim(len(held)):
                 receiver.give_back(held)
                 return

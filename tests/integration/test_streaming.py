@@ -259,6 +259,7 @@ def test_a_signal_drains(number: int, runner: list[str], topic: Topic, tmp_path:
         else:
             running.send_signal(number)
         assert running.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
+        assert "Traceback" not in (tmp_path / "log").read_text()
     finally:
         running.kill()
         running.wait()
