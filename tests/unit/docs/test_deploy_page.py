@@ -88,6 +88,9 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
     variables = (work / "infra" / "terraform.tfvars").read_text()
+    for line in ('project_number = "123456"', 'launchers    = ["user:123456"]', "us-central1"):
+        assert line in variables
+    assert "example.com" not in re.sub(r"^#.*", "", variables, flags=re.MULTILINE)
     assert variables.endswith('image_version = "0.1.0"\nstreaming     = true\n')
     return [line.split("\0")[:-1] for line in log.read_text().splitlines()]
 
