@@ -16,8 +16,9 @@ MESSAGES, NATIVE, FLUSH = "messages", "native", "flush"
 class Stages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The stages of ``rows`` rows (or messages) on one thread.
 
-    ``seconds`` are of each stage by itself. ``whole`` are those of all the work, without the
-    stopwatch, by the number of threads that shared it; ``few`` those of ``few_rows`` of the rows.
+    ``seconds`` are those of a processor, of each stage by itself. ``whole`` are seconds of all the
+    work, without the stopwatch, by the number of threads that shared it, and ``few`` those of
+    ``few_rows`` of the rows; ``whole_cpu`` and ``few_cpu`` are of a processor, on one thread.
     ``bytes_appended`` are those of requests to a table.
     """
 
@@ -29,6 +30,8 @@ class Stages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     whole: dict[int, float]
     few_rows: int
     few: dict[int, float]
+    whole_cpu: float
+    few_cpu: float
     bytes_appended: int = 0
 
     def per_row(self, threads: int = 1) -> float:
@@ -36,10 +39,16 @@ class Stages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         most = max(n for n in self.whole if n <= max(threads, min(self.whole)))
         return (self.whole[most] - self.few[most]) / (self.rows - self.few_rows)
 
+    @property
+    def cpu_per_row(self) -> float:
+        """Seconds of a processor that one more row takes."""
+        return (self.whole_cpu - self.few_cpu) / (self.rows - self.few_rows)
+
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whole runs of a command; ``seconds`` of its pipeline in each round, start-up not counted.
 
+    ``cpu_seconds`` are those of processors that all of its process took, start-up as well.
     ``slots`` is how many workers (threads, or slots of Flink) shared it. ``is_checked`` says that
     DuckDB found the same sums in its lake.
     """
@@ -49,6 +58,7 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slots: int
     seconds: tuple[float, ...]
     process_seconds: tuple[float, ...]
+    cpu_seconds: tuple[float, ...]
     peak_mb: float
     files: int = 0
     bytes: int = 0
@@ -59,6 +69,11 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def middle(self) -> float:
         """The median of the seconds."""
         return median(self.seconds)
+
+    @property
+    def cpu(self) -> float:
+        """The median of the seconds of processors."""
+        return median(self.cpu_seconds)
 
 
 class Requests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -47,6 +47,11 @@ def predicted_seconds(stages: Stages, few: Run, rows: float, slots: int) -> floa
     return max(0.0, few.middle - per_row * few.rows) + per_row * rows
 
 
+def predicted_cpu(stages: Stages, few: Run, rows: float) -> float:
+    """Seconds of processors of a whole process there, likewise."""
+    return max(0.0, few.cpu - stages.cpu_per_row * few.rows) + stages.cpu_per_row * rows
+
+
 def of_core(limits: Limits) -> float:
     """How much of a core of the machine measured a vCPU is, by what is supposed."""
     supposed = limits.supposed

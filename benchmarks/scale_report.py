@@ -14,7 +14,7 @@ from benchmarks.scale_batch import bytes_of_file, requests_of_file
 from benchmarks.scale_forecasts import Table, forecast_tables
 from benchmarks.scale_limits import Limits
 from benchmarks.scale_measured import AGGREGATE, GENERATE, Measured, Run, Stages
-from benchmarks.scale_model import predicted_seconds
+from benchmarks.scale_model import predicted_cpu, predicted_seconds
 from benchmarks.scale_runs import FEW
 from benchmarks.scale_stream import predicted_message_seconds
 from benchmarks.section import Goal
@@ -59,14 +59,16 @@ def _machine(measured: Measured) -> str:
 
 
 def stage_table(measured: Measured) -> Table:
-    """Nanoseconds a row (or message) of each stage, and of what lies between them."""
-    table = [["Way", "stage", "ns a row"]]
+    """Nanoseconds of a processor that a row takes in each stage, and in all."""
+    table = [["Way", "stage", "ns of a core, a row"]]
     for way, stages in measured.stages.items():
         for stage, seconds in stages.seconds.items():
             table.append([way, stage, _ns(seconds / stages.rows)])
-        for threads in sorted(stages.whole):
-            name = f"all, on {threads} thread{'s' * (threads > 1)}"
-            table.append([way, name, _ns(stages.per_row(threads))])
+        table.append([way, "**one more row**", f"**{_ns(stages.cpu_per_row)}**"])
+        paces = ", ".join(
+            f"{_ns(stages.per_row(threads))} on {threads}" for threads in sorted(stages.whole)
+        )
+        table.append([way, "… by the clock, on so many threads", paces])
         table.append([way, "bytes read, written", f"{_bytes_of(stages)} a row"])
     return table
 
@@ -80,17 +82,18 @@ def _bytes_of(stages: Stages) -> str:
 
 def run_table(measured: Measured) -> Table:
     """Whole runs against what their stages predict."""
-    head = ["Way", "rows", "predicted s", "measured s", "error", "rows/s", "peak MB", "MB"]
-    table = [head]
+    clock = ["predicted s", "measured s", "error"]
+    cpu = ["predicted CPU s", "measured CPU s", "error"]
+    table = [["Way", "rows", *clock, *cpu, "rows/s", "peak MB", "MB"]]
     for way in (GENERATE, AGGREGATE):
-        for run, predicted in predictions(measured, way):
+        for run, few in grown_runs(measured, way):
+            stages = measured.stages[way]
             table.append(
                 [
                     way,
                     f"{run.rows:,}",
-                    f"{predicted:.2f}",
-                    f"{run.middle:.2f}",
-                    f"{predicted / run.middle - 1:+.0%}",
+                    *_error(predicted_seconds(stages, few, run.rows, run.slots), run.middle),
+                    *_error(predicted_cpu(stages, few, run.rows), run.cpu),
                     f"{run.rows / run.middle:,.0f}",
                     f"{run.peak_mb:,.0f}",
                     f"{run.bytes / 1e6:,.1f}",
@@ -99,15 +102,19 @@ def run_table(measured: Measured) -> Table:
     return table
 
 
-def predictions(measured: Measured, way: str) -> Iterator[tuple[Run, float]]:
-    """The runs of a way but that of few rows, which the prediction begins with, and predictions."""
+def grown_runs(measured: Measured, way: str) -> Iterator[tuple[Run, Run]]:
+    """The runs of a way, each with the run of few rows that its prediction begins with."""
     runs = measured.of(way)
     few = next((run for run in runs if run.rows == FEW), None)
     if few is None or way not in measured.stages:
         return
     for run in runs:
         if run is not few:
-            yield run, predicted_seconds(measured.stages[way], few, run.rows, run.slots)
+            yield run, few
+
+
+def _error(predicted: float, measured: float) -> list[str]:
+    return [f"{predicted:.2f}", f"{measured:.2f}", f"{predicted / measured - 1:+.0%}"]
 
 
 def goals(measured: Measured) -> Iterator[Goal]:
@@ -154,9 +161,7 @@ def flink_table(measured: Measured) -> Table:
             [
                 str(run.slots),
                 f"{run.rows:,}",
-                f"{predicted:.1f}",
-                f"{run.middle:.1f}",
-                f"{predicted / run.middle - 1:+.0%}",
+                *_error(predicted, run.middle),
                 f"{run.peak_mb:,.0f}",
             ]
         )
@@ -164,7 +169,7 @@ def flink_table(measured: Measured) -> Table:
 
 
 def flink_predictions(measured: Measured) -> Iterator[tuple[Run, float]]:
-    """As ``predictions``: for each number of slots, from its own run of the fewest rows."""
+    """Runs and what is predicted, for each number of slots from its own run of the fewest rows."""
     for slots in sorted({run.slots for run in measured.flink}):
         few, *others = sorted(
             (run for run in measured.flink if run.slots == slots), key=lambda run: run.rows
@@ -199,7 +204,12 @@ def request_table(measured: Measured) -> Table:
         counts = [f"{run.requests.get(kind, 0):,}" for run in runs]
         table.append([kind, *counts, f"{of_file.get(kind, 0):.2f}"])
     size = [f"{run.manifest_bytes:,}" for run in runs]
-    return [*table, ["bytes of the decision", *size, f"{bytes_of_file(measured):,.0f}"]]
+    table.append(["bytes of the decision", *size, f"{bytes_of_file(measured):,.0f}"])
+    if measured.graph is not None:
+        blank = ["" for _ in runs]
+        table.append(["bytes of the graph, an input file", *blank, f"{measured.graph.a_file:,.0f}"])
+        table.append(["… a shard of generated rows", *blank, f"{measured.graph.a_shard:,.0f}"])
+    return table
 
 
 def limit_table(limits: Limits) -> Table:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -65,10 +66,11 @@ def _of_size(rows: int, rounds: int, folder: Path, say: Say) -> list[Run]:
 
 @dataclass(frozen=True)
 class Timed:
-    """One run: seconds of its pipeline and of its process, and its most memory."""
+    """One run: seconds of its pipeline, of its process, and of processors; its most memory."""
 
     seconds: float
     process_seconds: float
+    cpu_seconds: float
     peak_mb: float
 
 
@@ -76,8 +78,16 @@ def timed(arguments: Sequence[str], said: Path) -> Timed:
     """Run ``python`` with these arguments, which writes its summary to ``said``."""
     # What others wrote is not to be flushed on this one's time.
     os.sync()
+    before = _of_children()
     process, peak, _ = run_process([sys.executable, *arguments])
-    return Timed(float(json.loads(said.read_text())["seconds"]), process, peak)
+    cpu = _of_children() - before
+    return Timed(float(json.loads(said.read_text())["seconds"]), process, cpu, peak)
+
+
+def _of_children() -> float:
+    """Seconds of processors that all processes took which we started, and that ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def run_of(way: str, slots: int, rounds: Sequence[Timed], said: Path) -> Run:
@@ -89,6 +99,7 @@ def run_of(way: str, slots: int, rounds: Sequence[Timed], said: Path) -> Run:
         slots=slots,
         seconds=tuple(one.seconds for one in rounds),
         process_seconds=tuple(one.process_seconds for one in rounds),
+        cpu_seconds=tuple(one.cpu_seconds for one in rounds),
         peak_mb=max(one.peak_mb for one in rounds),
         files=summary["files"],
         bytes=summary["bytes"],
@@ -99,7 +110,8 @@ def run_of(way: str, slots: int, rounds: Sequence[Timed], said: Path) -> Run:
 def _told(run: Run) -> str:
     return (
         f"{run.way} {run.rows:,} rows: {run.middle:.2f} s, "
-        f"{run.rows / max(run.middle, 1e-9):,.0f} rows/s, {run.peak_mb:,.0f} MB"
+        f"{run.rows / max(run.middle, 1e-9):,.0f} rows/s, {run.cpu:.2f} s of processors, "
+        f"{run.peak_mb:,.0f} MB"
     )
 
 

@@ -39,7 +39,7 @@ _ROUNDS = 3
 
 def stages_of(way: str, rows: int, folder: Path) -> Stages:
     """Measure the stages of a way: a part of it to warm up, then timed, then untimed."""
-    watch = Stopwatch()
+    watch = Stopwatch(time.process_time)
     with ExitStack() as ends:
         work = _WAYS[way](rows, folder, watch, ends)
         few_rows = work(_FEW, 1).rows
@@ -51,6 +51,7 @@ def stages_of(way: str, rows: int, folder: Path) -> Stages:
         seconds = {stage: took / _ROUNDS for stage, took in watch.seconds.items()}
         whole = {threads: _seconds(work, 1.0, threads) for threads in _threads(way)}
         few = {threads: _seconds(work, _FEW, threads) for threads in _threads(way)}
+        cpu = [_seconds(work, share, 1, time.process_time) for share in (_FEW, 1.0)]
     return Stages(
         way=way,
         rows=done.rows,
@@ -60,6 +61,8 @@ def stages_of(way: str, rows: int, folder: Path) -> Stages:
         whole=whole,
         few_rows=few_rows,
         few=few,
+        few_cpu=cpu[0],
+        whole_cpu=cpu[1],
         bytes_appended=done.appended,
     )
 
@@ -187,12 +190,14 @@ def _aggregate(_: int, folder: Path, watch: Stopwatch, __: ExitStack) -> Work:
     return work
 
 
-def _seconds(work: Work, share: float, threads: int) -> float:
+def _seconds(
+    work: Work, share: float, threads: int, clock: Callable[[], float] = time.perf_counter
+) -> float:
     took = []
     for _ in range(_ROUNDS):
-        started = time.perf_counter()
+        started = clock()
         work(share, threads)
-        took.append(time.perf_counter() - started)
+        took.append(clock() - started)
     return median(took)
 
 

@@ -30,13 +30,27 @@ def stages(way: str, ns: float, *, read: int = 0, written: int = 0, appended: in
         {1: one, 2: one / 2},
         100,
         {1: few, 2: few / 2},
+        one,
+        few,
         appended * 1_000,
     )
 
 
 def run(way: str, rows: int, seconds: float, mb: float = 300.0, *, slots: int = 2) -> Run:
     """One round."""
-    return Run(way, rows, slots, (seconds,), (seconds + 1,), mb, 12, rows * 7, "1.00", True)
+    return Run(
+        way,
+        rows,
+        slots,
+        (seconds,),
+        (seconds + 1,),
+        (2 * seconds + 1,),
+        mb,
+        12,
+        rows * 7,
+        "1.00",
+        True,
+    )
 
 
 MEASURED = Measured(

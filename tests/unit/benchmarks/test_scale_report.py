@@ -10,7 +10,7 @@ import pytest
 from benchmarks.scale import PAGE
 from benchmarks.scale_limits import read_limits
 from benchmarks.scale_measured import Measured, read_measured, write_measured
-from benchmarks.scale_report import flink_predictions, goals, predictions, put, run_table, tables
+from benchmarks.scale_report import flink_predictions, goals, grown_runs, put, run_table, tables
 from celes_beam.plan.prices import read_prices
 from tests.unit.benchmarks.scale_figures import MEASURED
 
@@ -38,9 +38,10 @@ def test_only_places_change() -> None:
 
 def test_the_error_of_each_prediction_is_told() -> None:
     rows = run_table(MEASURED)
-    # 0.1 s and 50 ns a row.
+    # 0.1 s and 50 ns a row; 1.2 s of processors and 100 ns a row.
     assert rows[1][:5] == ["generate", "10,000,000", "0.60", "0.60", "-0%"]
-    assert [run.rows for run, _ in predictions(MEASURED, "aggregate")] == [10_000_000, 200_000_000]
+    assert rows[1][5:8] == ["2.20", "2.20", "-0%"]
+    assert [run.rows for run, _ in grown_runs(MEASURED, "aggregate")] == [10_000_000, 200_000_000]
 
 
 def test_flink_is_predicted_from_its_own_runs_of_few_rows() -> None:
