@@ -25,6 +25,7 @@ __all__ = [
     "Messages",
     "attempt_of",
     "check_messages",
+    "compressed_messages",
     "message_keys",
 ]
 
@@ -140,7 +141,7 @@ def check_messages(messages: Messages, rules: MessageRules) -> CheckedMessages:
     )
     ids = message_keys(messages, rules.id_attribute)
     parts = []
-    for records in read_records(messages.data, _compressed(messages)):
+    for records in read_records(messages.data, compressed_messages(messages)):
         judged = judge_records(
             records,
             batch_rules,
@@ -166,7 +167,8 @@ def check_messages(messages: Messages, rules: MessageRules) -> CheckedMessages:
     return _together(parts)
 
 
-def _compressed(messages: Messages) -> set[int]:
+def compressed_messages(messages: Messages) -> set[int]:
+    """Return the indexes of messages that are said to be gzip."""
     names = set().union(*messages.attributes)
     return {
         i

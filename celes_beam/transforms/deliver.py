@@ -17,6 +17,7 @@ from apache_beam.transforms.window import GlobalWindows
 
 from celes_beam.commands.stream_status import stream_meter
 from celes_beam.errors import ConfigError
+from celes_beam.sales.message_parts import parts
 from celes_beam.sales.messages import Messages
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import Manifest
@@ -110,10 +111,12 @@ class _DeliverFn(beam.DoFn):
 
     def process(self, element: Any) -> Iterator[Delivered]:
         messages, places = element if self._placed else (element, None)
-        delivered = self._delivery.deliver(self._spec, messages, places)
-        self._meter.add(delivered)
-        _count(delivered)
-        yield delivered
+        # Stable batches were cut before.
+        for part in (messages,) if self._spec.stable_batches else parts(messages):
+            delivered = self._delivery.deliver(self._spec, part, places)
+            self._meter.add(delivered)
+            _count(delivered)
+            yield delivered
 
     def teardown(self) -> None:
         self._delivery.leave()

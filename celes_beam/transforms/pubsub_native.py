@@ -16,6 +16,7 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from celes_beam.errors import ConfigError
+from celes_beam.sales.message_parts import parts
 from celes_beam.sales.messages import Messages
 from celes_beam.stores.messages.paths import check_path
 from celes_beam.transforms import metrics
@@ -32,8 +33,8 @@ class ReadNativeBatches(beam.PTransform):
 
     ``id_attribute`` names the attribute by which Dataflow leaves out messages that were published
     twice within ten minutes. Batches are of ``max_batch_rows`` messages and ``max_batch_bytes`` at
-    most (unless one message is larger), gathered for ``max_batch_seconds`` at most. They are
-    stable: a bundle that is done again gets the same ones.
+    most (unless one message is larger), with no more rows than one message may hold, gathered for
+    ``max_batch_seconds`` at most. They are stable: a bundle that is done again gets the same ones.
     Raises ``ConfigError`` for arguments out of bounds.
     """
 
@@ -139,7 +140,7 @@ class _CutFn(beam.DoFn):
                 joined.published[start:end],
             )
             metrics.count_pulled(part)
-            yield part
+            yield from parts(part)
 
     def _cuts(self, data: list[bytes]) -> Iterator[tuple[int, int]]:
         start = size = 0

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from celes_beam.commands.stream_summary import StreamSummary
 from celes_beam.config import load_config
 from celes_beam.contract import OTHER_FIELDS
 from celes_beam.errors import ConfigError, UsageError
+from celes_beam.sales.message_parts import parts
 from celes_beam.sales.messages import MessageRules, Messages
 from celes_beam.sales.traffic import SALE, Traffic, what_was_published
 from celes_beam.stores.cloud.clients import LOCAL_PROJECT, bigquery_client, publisher_client
@@ -33,6 +35,7 @@ from celes_beam.stores.stream.delivery import DeliverySpec
 from celes_beam.stores.warehouse.stream_tables import make_stream
 from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
 from celes_beam.stores.warehouse.tables import Destination
+from celes_beam.transforms import deliver
 from celes_beam.transforms.deliver import DeliverMessages
 from pipelines import replay, streaming
 from tests.cloud import gcloud
@@ -140,6 +143,23 @@ def test_a_message_that_comes_again_is_not_written_again(topic: Topic, tmp_path:
     assert (first.duplicates, first.rows_accepted) == (1, 1)
     assert (second.duplicates, second.rows_accepted) == (1, 1)
     assert Lake.open(str(lake)).snapshot().rows == 2
+
+
+def test_a_batch_of_many_rows_is_written_in_parts(
+    topic: Topic, table: TableName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "parts", partial(parts, most_records=20))
+    for first in (1, 4, 7):
+        rows = [json.dumps(SALE_OF_1 | {"id_cliente": first + n}) for n in range(3)]
+        send(topic, "\n".join([*rows, "{}"]).encode())
+    lake = tmp_path / "lake"
+    summary = stream(
+        *(topic, 3, "--output", str(lake), "--bigquery_table", str(table)),
+        *("--delivery", "exactly_once"),
+    )
+    assert (summary.messages, summary.rows_accepted, summary.rows_rejected) == (3, 9, 3)
+    assert len(list(lake.glob("_stream/*/*.entry"))) == 3
+    assert ask(f"SELECT id_cliente FROM `{table.path}` ORDER BY 1") == [(n,) for n in range(1, 10)]
 
 
 def test_a_run_id_may_be_used_again(topic: Topic, tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DeadLetters", "read_dead_letters"]
 
+_ROWS_AT_ONCE = 1_000
+
 
 class DeadLetters:
     """Writes to a dead-letter topic (``projects/P/topics/T``); a context manager.
@@ -75,7 +77,7 @@ class DeadLetters:
     def _letters(self, messages: Messages, checked: CheckedMessages) -> Iterator[Outgoing]:
         long_records = _LongRecords(messages)
         rows = zip(
-            checked.rejected.to_pylist(),
+            _rows_of(checked.rejected),
             checked.rejected_messages.tolist(),
             checked.rejected_whole.tolist(),
             strict=True,
@@ -98,6 +100,12 @@ class DeadLetters:
 
     def _named(self, attributes: Mapping[str, str], name: str) -> dict[str, str]:
         return {**attributes, **({self._id_attribute: name} if self._id_attribute else {})}
+
+
+def _rows_of(rejected: pa.RecordBatch) -> Iterator[Mapping[str, Any]]:
+    """Its rows, of which a thousand are in memory at a time."""
+    for start in range(0, rejected.num_rows, _ROWS_AT_ONCE):
+        yield from rejected.slice(start, _ROWS_AT_ONCE).to_pylist()
 
 
 class _LongRecords:
