@@ -37,6 +37,8 @@ _NEEDS = {
 }
 _WORKER = "celes-beam-worker"
 _PARALLELISM = 2
+_EMBEDDED = "embed"
+"""Beam's own job service within this process, which needs none of the rest."""
 _CONNECT_SECONDS = 10
 _KEEP_WORKERS_MS = 10_000
 _CHECKPOINT_MS = 5_000
@@ -97,6 +99,8 @@ def set_up(options: PipelineOptions) -> None:
     asked for. Raises ``ConfigError`` for what would fail, hang or lose data.
     """
     portable = options.view_as(PortableOptions)
+    if portable.job_endpoint == _EMBEDDED:
+        return
     _check_endpoint(portable.job_endpoint)
     portable.environment_type = _environment_of(options)
     _set_environment(options, portable)

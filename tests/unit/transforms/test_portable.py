@@ -166,6 +166,14 @@ def test_an_endpoint_is_a_host_and_a_port(endpoint: str) -> None:
         set_up(asked(endpoint))
 
 
+def test_beams_own_service_in_this_process_needs_nothing_else() -> None:
+    """With it DoFns are run in the image (tests/deploy/test_image.py)."""
+    options = asked("embed", "--environment_type", "DOCKER", "--environment_config", "image:1")
+    before = dict(options.get_all_options())
+    set_up(options)
+    assert options.get_all_options() == before
+
+
 def test_without_a_job_server_nobody_waits() -> None:
     with pytest.raises(ConfigError, match="--job_endpoint is missing"):
         set_up(beam_options(["--runner", "PortableRunner"]))
