@@ -44,6 +44,8 @@ _CALLS: tuple[dict[str, Any], ...] = tuple(
     for method in ("Publish", "Pull", "Acknowledge", "ModifyAckDeadline")
     for how in ("answer", "lose_answer")
 )
+_MORE_APPENDS = 3
+"""There are few of them, one or two for each batch."""
 _PAUSE_SECONDS = (60.0, 180.0)
 _AWAY_SECONDS = (3.0, 15.0)
 
@@ -84,9 +86,12 @@ class Network:
             name = "storage" if proxy is files else "bigquery"
             for kind in _HTTP:
                 self._faults[name].append(_http_fault(proxy, kind, self._sometimes(share)))
-        for name, kinds in (("appends", _APPENDS), ("pubsub", _CALLS)):
+        for name, kinds, of_kind in (
+            ("appends", _APPENDS, _MORE_APPENDS * share),
+            ("pubsub", _CALLS, share),
+        ):
             for about in kinds:
-                fault = self._proxies[name].add(when=self._sometimes(share), **about)
+                fault = self._proxies[name].add(when=self._sometimes(of_kind), **about)
                 self._faults[name].append(fault)
 
     def _sometimes(self, share: float) -> Callable[[int], bool]:

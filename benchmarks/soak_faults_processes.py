@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Self
 
 _PAUSE_SECONDS = 1.0
+_DYING = (0.5, 8.0)
+"""Seconds after which an errand is killed; most take no longer."""
 _SURELY_UP_SECONDS = 25.0
 TRACEBACK = "Traceback (most recent call last)"
 
@@ -192,9 +195,8 @@ class Errand:
         if self._running is None:
             if now >= self._next and self.ready():
                 self._running = self.command.start()
-                # It takes a second or two to begin, and little more to end.
                 dies = self.chance.random() < self.killed
-                self._kill_at = now + (self.chance.uniform(0.5, 4.0) if dies else 600.0)
+                self._kill_at = now + self.chance.uniform(*_DYING) if dies else math.inf
             return
         code = self._running.process.poll()
         if code is None and now < self._kill_at:
