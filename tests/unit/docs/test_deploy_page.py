@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from celes_beam import cli
+from celes_beam import __version__, cli
 from celes_beam.plan.prices import read_prices
 from tests.cloud import INSTALL_SDK
 from tests.tools import ROOT, need_tool
@@ -97,6 +97,8 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
 
 def test_every_block_runs_in_a_shell_one_after_another(calls: list[list[str]]) -> None:
     """No variable is missing, and nothing is quoted wrongly."""
+    pushed = {call[4] for call in calls if call[1:3] == ["deploy", "build"]}
+    assert {image.partition(":")[2] for image in pushed} == {__version__}
     assert ["docker", "run"] in [call[:2] for call in calls]
     granted = [call for call in calls if call[1:3] == ["projects", "add-iam-policy-binding"]]
     assert len(granted) > 10

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from celes_beam import cli
+from celes_beam import __version__, cli
 from tests.tools import ROOT, need_tool
 
 FOLDER = ROOT / ".github" / "workflows"
@@ -113,6 +113,9 @@ def test_cloud_build_is_a_build() -> None:
     content = yaml.safe_load(CLOUD_BUILD.read_text())
     build = json_format.ParseDict(content, Build.pb(Build()))
     assert [step.id for step in build.steps] == ["build", "templates", "push", "upload"]
+    assert content["substitutions"]["_VERSION"] == __version__
+    # A step pushes, before the templates are there; `images` would push the same tag once more.
+    assert "images" not in content
     known = {*content["substitutions"], "PROJECT_ID"}
     assert set(re.findall(r"\$\{(\w+)\}", CLOUD_BUILD.read_text())) <= known
     assert set(content["substitutions"]) <= set(re.findall(r"\$\{(\w+)\}", CLOUD_BUILD.read_text()))
