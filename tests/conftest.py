@@ -20,7 +20,7 @@ from celes_beam.local.processes import Server
 from celes_beam.local.servers import start_bigquery, start_pubsub, start_storage
 from tests.bucket_settings import start_settings_server
 from tests.cloud import fresh_dataset, fresh_name, started, use
-from tests.flink_cluster import FlinkCluster, flink_cluster, wait_for_workers
+from tests.flink_cluster import ON_FLINK, FlinkCluster, flink_cluster, wait_for_workers
 from tests.tools import need_tool
 
 settings.register_profile("ci", derandomize=True, deadline=None)
@@ -29,16 +29,6 @@ settings.register_profile("wide", deadline=None, max_examples=1000)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "here")
 )
-
-ON_FLINK = [
-    # With several processes of tests one of them has the cluster.
-    pytest.mark.xdist_group("flink"),
-    # A task manager hangs up on its workers when it is done with them; they run in threads of ours.
-    pytest.mark.filterwarnings(
-        "ignore:Exception in thread run_worker:pytest.PytestUnhandledThreadExceptionWarning"
-    ),
-]
-"""Marks of the tests that use the cluster."""
 
 
 @pytest.fixture(autouse=True)

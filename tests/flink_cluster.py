@@ -14,12 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from celes_beam.errors import MissingProgramError
 from celes_beam.local import cloud, flink
 from celes_beam.local.processes import HOST
 from celes_beam.local.state import Record, load, process_of
 from tests.tools import missing
 
+ON_FLINK = [
+    # With several processes of tests one of them has the cluster.
+    pytest.mark.xdist_group("flink"),
+    # A task manager hangs up on its workers when it is done with them; they run in threads of ours.
+    pytest.mark.filterwarnings(
+        "ignore:Exception in thread run_worker:pytest.PytestUnhandledThreadExceptionWarning"
+    ),
+]
+"""Marks of the tests that use the cluster."""
 _WORKER_SECONDS = 20
 _END_SECONDS = 20
 

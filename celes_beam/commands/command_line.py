@@ -110,8 +110,11 @@ def run_and_show(
 
 
 @contextmanager
-def worker_output_held() -> Iterator[None]:
+def worker_output_held(*, show: bool = True) -> Iterator[None]:
     """Hold what workers of this process print, and show it only when the error is not ours.
+
+    After a run that went well it is shown, but not without ``show``: of workers that a cluster gave
+    up and replaced, it tells what is of no consequence.
 
     Of the log only our own lines pass. Beam logs and prints the traceback of everything that a
     worker raises, once for each wrapping: of an unreadable input as well as of a defect. Some
@@ -136,7 +139,8 @@ def worker_output_held() -> Iterator[None]:
             elif _commands:
                 _commands[-1].push(holding.pop_all())
             raise
-        stderr.write(held.getvalue())
+        if show:
+            stderr.write(held.getvalue())
 
 
 def explain(error: BaseException) -> tuple[str, int]:

@@ -1,0 +1,164 @@
+"""Pipelines on a Flink cluster: in processes, in spite of a killed worker, and ended with us."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow.dataset as ds
+import pytest
+
+from celes_beam import cli
+from celes_beam.contract import COLUMN_NAMES
+from celes_beam.local.flink import JOBS, WORKERS
+from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.verify import verify
+from celes_beam.transforms.portable import worker_command
+from pipelines import aggregate, batch, generate, replay
+from tests.flink_cluster import ON_FLINK, FlinkCluster
+from tests.tools import ROOT, need_tool
+
+pytestmark = ON_FLINK
+
+QUIET = ["--progress", "off"]
+ROWS = 40_000
+SECONDS = 90
+
+
+@pytest.fixture
+def processes() -> list[str]:
+    """Flags that put workers in processes of their own."""
+    need_tool(str(Path(sys.executable).parent / "celes-beam-worker"), "install this package again")
+    return ["--environment_type", "PROCESS"]
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + SECONDS
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def sales_files(folder: Path) -> str:
+    """Four files of generated sales, one of which has rows that are broken."""
+    flags = ["--rows", str(ROWS), "--shards", "4", "--error_rate", "0.01", *QUIET]
+    generate.run(["-o", str(folder), *flags])
+    return str(folder)
+
+
+@contextmanager
+def paused_batch(
+    cluster: FlinkCluster, folder: Path, *flags: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Run ``pipelines.batch`` into ``folder/lake``, and give it while a worker waits for ``go``."""
+    variables = {"CELES_TEST_PAUSE": str(folder), "PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-m", "pipelines.batch", "-i", sales_files(folder / "in")]
+    line += [
+        "-o",
+        str(folder / "lake"),
+        "--transform",
+        "tests.hooks:pause",
+        "--run_id",
+        folder.name,
+    ]
+    line += ["--summary_json", str(folder / "told.json"), *QUIET, *cluster.flags, *flags]
+    if "PROCESS" in flags:
+        how = {"command": worker_command(), "env": variables}
+        line += ["--environment_config", json.dumps(how)]
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | variables
+    ) as process:
+        until(lambda: (folder / "paused").exists() or process.poll() is not None)
+        yield process
+        process.wait(SECONDS)
+
+
+@pytest.mark.parametrize("environment", ["LOOPBACK", "PROCESS"])
+def test_a_batch_outlives_a_worker_that_is_killed(
+    environment: str, processes: list[str], flink: FlinkCluster, tmp_path: Path
+) -> None:
+    with paused_batch(flink, tmp_path, "--environment_type", environment) as process:
+        flink.kill(WORKERS[0])
+        (tmp_path / "go").touch()
+        _, err = process.communicate(timeout=SECONDS)
+    flink.mend()
+
+    assert (process.returncode, err) == (0, "")
+    job = flink.job(tmp_path.name)
+    assert job["state"] == "FINISHED"
+    assert flink.ask(f"jobs/{job['jid']}/exceptions")["exceptionHistory"]["entries"]
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["rows_read"] == told["rows_accepted"] + told["rows_rejected"] == ROWS
+    lake = Lake.open(str(tmp_path / "lake"))
+    found = verify(lake)
+    assert (found.problems, found.rows) == ((), told["rows_accepted"])
+    assert not list(lake.storage.list("_staging"))
+    # The same as without Flink, and without a loss.
+    here = batch.run(["-i", str(tmp_path / "in"), "-o", str(tmp_path / "here"), *QUIET]).to_dict()
+    same = ("rows_accepted", "rejected_by_reason", "total", "by_category", "by_region")
+    assert {name: told[name] for name in same} == {name: here[name] for name in same}
+
+
+def test_an_interrupted_launcher_takes_its_job_along(
+    processes: list[str], flink: FlinkCluster, tmp_path: Path
+) -> None:
+    with paused_batch(flink, tmp_path, *processes) as process:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=SECONDS)
+
+    assert process.returncode == 143
+    assert err == "pipelines.batch: terminated; it is safe to run it again\n"
+    assert flink.job(tmp_path.name)["state"] == "CANCELED"
+    lake = Lake.open(str(tmp_path / "lake"))
+    assert (lake.runs(), [*lake.storage.list("_staging")]) == ([], [])
+
+
+def test_each_pipeline_in_processes(
+    processes: list[str], flink: FlinkCluster, tmp_path: Path
+) -> None:
+    lake, result = str(tmp_path / "lake"), tmp_path / "result"
+    there = [*flink.flags, *processes, *QUIET]
+
+    made = generate.run(["-o", str(tmp_path / "in"), "--rows", "9000", "--shards", "3", *there])
+    taken = batch.run(["-i", str(tmp_path / "in"), "-o", lake, "--regions", "Norte,Sur", *there])
+    again = replay.run(["--from", lake, *there]).to_dict()
+    summed = aggregate.run(["-i", lake, "-o", str(result), "--write_sorted", *there])
+
+    first = taken.to_dict()
+    assert made.rows == first["rows_read"] == 9000
+    assert again["rows_accepted"] == first["rows_rejected"] > 0
+    assert summed.result.to_dict()["rows"] == 9000
+    assert ds.dataset(result / "sorted", format="parquet").count_rows() == 9000
+    rows = ds.dataset(lake, format="parquet", partitioning="hive").to_table()
+    assert rows.select(COLUMN_NAMES).num_rows == 9000
+
+
+def test_more_slots_than_there_are_is_told_at_once(
+    flink: FlinkCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["-o", str(tmp_path / "lake"), "--rows", "10", *flink.flags, "--parallelism", "9"]
+    assert batch.main(flags) == 2
+    assert "--parallelism 9: the cluster has 4 slots" in capsys.readouterr().err
+
+
+def test_the_local_cloud_tells_of_its_cluster(
+    flink: FlinkCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = ["--folder", str(flink.folder)]
+    assert cli.main(["local", "env", *folder]) == 0
+    assert capsys.readouterr().out.startswith("export CELES_FLINK_FLAGS='--runner PortableRunner ")
+    flink.kill(JOBS)
+    before = flink.record(JOBS)
+    assert cli.main(["local", "status", *folder]) == 1
+    out = capsys.readouterr().out
+    assert (out.count("running"), out.count("crashed: ")) == (3, 1)
+    assert cli.main(["local", "up", "--only", "flink", *folder]) == 0
+    assert "started flink-jobs\n" in capsys.readouterr().out
+    assert flink.record(JOBS).ports == before.ports
