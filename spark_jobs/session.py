@@ -6,30 +6,25 @@ All settings of Spark stand here, those for gs:// in ``gcs_settings``.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import re
-import shutil
 import signal
 import socket
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from pyspark import SparkConf, SparkContext
-from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
 from celes_beam.commands.engine_job import EngineJob
 from celes_beam.errors import ConfigError, LocalServerError, MissingProgramError
-from celes_beam.local.processes import last_lines
 from celes_beam.stores.cloud.clients import GCS_SCHEME, LOCAL_PROJECT, STORAGE_EMULATOR
 from spark_jobs.failures import shortened, spark_errors
+from spark_jobs.java import SUBMITTED, end_java, launch_java, no_tracebacks_of_calls
 
 DEFAULT_MEMORY = "2g"
 CONNECT_SECONDS = 5.0
@@ -45,14 +40,6 @@ _CONNECTOR_URL = (
 _MEMORY = re.compile(r"(\d+)([mg])b?", re.IGNORECASE)
 _LEAST_MEGABYTES = 512
 _MASTERS = re.compile(r"local(\[.+\])?|spark://.+|yarn|k8s://.+")
-_REMEDIES = {
-    "UnsupportedClassVersionError": "; it needs Java 17 or newer",
-    "Unrecognized option": "; it needs Java 17 or newer",
-    "object heap": "; give less --memory",
-}
-_SUBMITTED = "PYSPARK_GATEWAY_PORT"
-"""Set by spark-submit, which has started Java then."""
-
 SQL_SETTINGS: Mapping[str, str] = {
     "spark.sql.session.timeZone": "UTC",
     # A region that is called 007 is no number.
@@ -109,15 +96,23 @@ def spark_session(job: EngineJob) -> Iterator[SparkSession]:
         with spark_errors(job):
             yield _ready(running.newSession(), job)
         return
-    with tempfile.TemporaryDirectory(prefix="spark-log-") as folder:
+    with tempfile.TemporaryDirectory(prefix="spark-log-") as folder, no_tracebacks_of_calls():
         log = Path(folder) / "spark.log"
         log.touch()
-        context = _start(job, log)
         try:
-            with spark_errors(job, log):
-                yield _ready(SparkSession(context), job)
-        finally:
-            context.stop()
+            context = _start(job, log)
+            try:
+                with spark_errors(job, log):
+                    yield _ready(SparkSession(context), job)
+            except Exception:
+                context.stop()
+                raise
+            else:
+                context.stop()
+        except KeyboardInterrupt:
+            # A call that was cut short cannot be followed by one that stops it.
+            end_java()
+            raise
 
 
 def _ready(spark: SparkSession, job: EngineJob) -> SparkSession:
@@ -145,14 +140,14 @@ def _needs_connector(job: EngineJob, master: str) -> bool:
 def _start(job: EngineJob, log: Path) -> SparkContext:
     flags = job.flags
     settings: dict[str, str] = {}
-    if _SUBMITTED not in os.environ:
+    if SUBMITTED not in os.environ:
         settings = launch_settings(flags.master, flags.memory, flags.jars)
     if flags.master:
         settings["spark.master"] = flags.master
     context = start_spark(settings, gcs_settings(), log)
     try:
         _wait_for_worker(context, flags.memory)
-    except BaseException:
+    except Exception:
         context.stop()
         raise
     return context
@@ -170,7 +165,7 @@ def _check_flags(flags: argparse.Namespace) -> None:
         size = _MEMORY.fullmatch(memory)
         if size is None or int(size[1]) * (1024 if size[2] in "gG" else 1) < _LEAST_MEGABYTES:
             raise ConfigError(f"--memory {memory}: expected at least {_LEAST_MEGABYTES}m, or 4g")
-    if (memory or flags.jars) and (_SUBMITTED in os.environ or SparkSession.getActiveSession()):
+    if (memory or flags.jars) and (SUBMITTED in os.environ or SparkSession.getActiveSession()):
         raise ConfigError(
             "--memory and --jars are too late here, since Spark runs already: give spark-submit "
             "--driver-memory, --executor-memory or --jars, before the program"
@@ -204,14 +199,12 @@ def start_spark(
     What Java has to say goes to ``log``, unless spark-submit has started it.
     """
     # It outlives a context, for the next one.
-    gateway = SparkContext._gateway or _launch(settings, log)
+    gateway = SparkContext._gateway or launch_java(settings, log)
     conf = SparkConf(_jvm=gateway.jvm)
     conf.setAll(list(settings.items()))
     for name, value in preferred.items():
         conf.setIfMissing(name, value)
     _check_master(conf.get("spark.master", ""))
-    # It logs the traceback of each call that failed or was interrupted, which we explain.
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)
     try:
         with _own_interrupt():
             context = SparkContext(conf=conf, gateway=gateway)
@@ -230,25 +223,6 @@ def _own_interrupt() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
-
-
-def _launch(settings: Mapping[str, str], log: Path) -> Any:
-    if _SUBMITTED in os.environ:
-        return launch_gateway()
-    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        raise MissingProgramError(
-            "Spark needs Java 17 or newer: install one, such as openjdk-17-jre-headless"
-        )
-    # Its workers must be this Python, and it must come from this package.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    conf = SparkConf(loadDefaults=False).setAll(list(settings.items()))
-    with log.open("wb") as output:
-        try:
-            return launch_gateway(conf, {"stdout": output, "stderr": output})
-        except Exception as error:
-            said = last_lines(log)
-            remedy = next((_REMEDIES[words] for words in _REMEDIES if words in said), "")
-            raise LocalServerError(f"Spark did not start: {said}{remedy}") from error
 
 
 def _check_master(master: str) -> None:

@@ -14,6 +14,7 @@ from celes_beam.commands.engine_job import EngineJob
 from celes_beam.errors import StorageError
 from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.stores.lake.storage import open_storage
+from spark_jobs.java import end_java
 
 _PARQUET = ".parquet"
 
@@ -50,6 +51,10 @@ def _folder_of_bucket(output: str) -> Iterator[str]:
     url = f"{GCS_SCHEME}{bucket}{before}/_sorting-{uuid4().hex}"
     try:
         yield url
+    except KeyboardInterrupt:
+        # Workers would go on writing there.
+        end_java()
+        raise
     finally:
         open_storage(url).delete_folder("")
 
