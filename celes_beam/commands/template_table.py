@@ -50,7 +50,7 @@ SHOWN: dict[str, Shown] = {
         pattern=TEXTS,
         told="Accepted categories, with commas between; those of files are all accepted without it",
     ),
-    "columns": Shown("Headers by another name", pattern=r"\w+=[^,=]+(,\w+=[^,=]+)*"),
+    "columns": Shown("Headers by another name", pattern=r"\w+=[^,]+(, *\w+=[^,]+)*"),
     "csv_decimal": Shown("Decimal point of CSV files", "ENUM", only_with=_CSV),
     "csv_delimiter": Shown("Delimiter of CSV files", pattern=r"[ !#-~]|tab|\\t", only_with=_CSV),
     "csv_encoding": Shown("Encoding of CSV files", pattern=r"[\w.-]+", only_with=_CSV),

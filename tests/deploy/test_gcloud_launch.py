@@ -22,6 +22,9 @@ GIVEN = {
         "output": LAKE,
         "if_exists": "append",
         "bigquery_table": TABLE,
+        # What shells and gcloud's own lists give a meaning.
+        "regions": "Norte y Sur,~|;!,'Este' \"$HOME\" ^:^",
+        "columns": "id_cliente=id=cliente,cantidad_de_venta=Importe €",
     },
     "streaming": {"subscription": SUBSCRIPTION, "bigquery_table": TABLE, "output": LAKE},
     "replay": {"from": LAKE, "reason": "missing,unknown", "again": "true"},
