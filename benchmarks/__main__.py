@@ -11,8 +11,9 @@ from rich.console import Console
 from benchmarks.report import machine, markdown, print_section
 from benchmarks.subjects import SUBJECTS
 
-APART = ("cloud", "streaming")
-"""Need the extra ``local``, whose DuckDB is another than the one to be measured against."""
+APART = ("cloud", "streaming", "ledger")
+"""The first two need the extra ``local``, whose DuckDB is another than the one to be measured
+against; the last one takes minutes to make its lake."""
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.cloud import cloud
+from benchmarks.ledger import ledger
 from benchmarks.measure import Contestant, Runs, measure, run_process
 from benchmarks.section import Goal, Say, Section
 from benchmarks.streaming import streaming
@@ -191,6 +192,7 @@ SUBJECTS: dict[str, Callable[[int, int, Say], Section]] = {
     "upload": upload,
     "cloud": cloud,
     "streaming": streaming,
+    "ledger": ledger,
 }
 
 

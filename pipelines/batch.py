@@ -112,8 +112,7 @@ def _list(options: BatchOptions, lake: Lake) -> list[InputFile]:
         """Whether an append has taken in files from there, so that none are left just now."""
         if options.if_exists != "append" or options.reprocess:
             return False
-        folder = folder_of(pattern)
-        return any(i.path.startswith(folder) for run in lake.decided() for i in run.inputs)
+        return lake.took_in_from(folder_of(pattern))
 
     return list_inputs(options.inputs, options.output, may_be_empty=was_read)
 

@@ -42,7 +42,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -72,6 +72,8 @@ SEGMENT_COMMITS = 128
 """When so many commits are in no index, a new one is written."""
 _CLOSER_SECONDS = 60.0
 """Whoever closed a segment has so long to write its index before another does."""
+_READ_TOGETHER = 1024
+"""So many decisions are in memory as they were written, when the first index is made."""
 
 _LOGGER = logging.getLogger(__name__)
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -207,14 +209,17 @@ class CommitLog:
         data = encode_index(
             number,
             kept,
-            decided=each(
-                self._storage.read, map(_decision_name, new), at_once=self._storage.at_once
-            ),
+            decided=self._as_written(new),
             pending=sorted(undone | (announced - kept.run_ids)),
             claimed={chain: self._newest_claim(chain) for chain in ("epoch", "inputs")},
         )
         self._storage.put_if_absent(index_name(number), data)
         self._segments.forget_old(self._segments.look())
+
+    def _as_written(self, run_ids: Sequence[str]) -> Iterator[list[bytes]]:
+        for first in range(0, len(run_ids), _READ_TOGETHER):
+            names = map(_decision_name, run_ids[first : first + _READ_TOGETHER])
+            yield each(self._storage.read, names, at_once=self._storage.at_once)
 
     def decision(self, run_id: str) -> Decision | None:
         """What was decided about a run; None when nothing was yet."""

@@ -97,15 +97,6 @@ class Commits:
         indexed = self.index.retired if self.index is not None else ()
         return frozenset(retired_paths(self.lately)).union(indexed)
 
-    @cached_property
-    def made(self) -> frozenset[str]:
-        """The files of accepted rows that any commit made."""
-        lately = frozenset(f.path for m in self.lately for f in m.files)
-        if self.index is None:
-            return lately
-        live = (f.path for of_run in self.index.live for f in of_run.files)
-        return lately.union(live, self.index.retired)
-
     def made_among(self, paths: Iterable[str]) -> set[str]:
         """Those of some paths that any commit made."""
         wanted = set(paths)

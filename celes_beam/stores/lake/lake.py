@@ -41,6 +41,7 @@ from celes_beam.stores.lake.manifest import (
     count_problems,
 )
 from celes_beam.stores.lake.replayed import check_not_replayed
+from celes_beam.stores.lake.segments import INDEXES
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import Storage, open_storage
 from celes_beam.stores.lake.stored import StoredFile
@@ -223,9 +224,10 @@ class Lake:
         """All commits, each after those whose files it retires."""
         return list(self.commits().manifests)
 
-    def decided(self) -> tuple[Manifest, ...]:
-        """As ``runs``, also those that are not published yet; changes nothing."""
-        return self._log.load().manifests
+    def took_in_from(self, folder: str) -> bool:
+        """Whether an input whose path begins with ``folder`` was ever taken in."""
+        inputs = self._log.load().inputs
+        return any(i.path.startswith(folder) for run in inputs for i in run.inputs)
 
     def find(self, run_id: str) -> Manifest | None:
         """The commit of a run, or None."""
@@ -273,6 +275,22 @@ class Lake:
         """The first visible files, at most ``most``, that no commit made."""
         return self._look_around(self._log.load(), most)[0]
 
+    def index_problems(self) -> list[str]:
+        """How the index of commits does not say what they say, by reading every one."""
+        found, index = self._log.load(), f"{self.storage.root}/{INDEXES}"
+        if found.index is None:
+            return []
+        # Read afterwards: what was decided meanwhile is no problem.
+        whole = {m.run_id: m for m in self._log.load_all().manifests}
+        missing = [m.run_id for m in found.manifests if whole.get(m.run_id) != m]
+        known = found.run_ids | self._log.load().run_ids
+        unknown = sorted(whole.keys() - known)
+        remedy = f"when no run is going on, delete {index}, which is made again"
+        return [
+            f"commit {run_id} is not what {index} says it is, or is gone: {remedy}"
+            for run_id in missing
+        ] + [f"commit {run_id} is not in {index}: {remedy}" for run_id in unknown]
+
     def _look_around_rarely(self, commits: Commits) -> tuple[list[StoredFile], list[str]]:
         """As ``_look_around``, and nothing when the last look found none less than an hour ago."""
         # It lists the whole lake: a watch would do so for every commit, and ever longer.
@@ -287,17 +305,17 @@ class Lake:
         """Visible files up to the last of ``most`` strangers: those, and the retired ones."""
         found: list[StoredFile] = []
         back: list[str] = []
-        retired, made = commits.retired, commits.made
+        live = frozenset(f.path for of_run in commits.live for f in of_run.files)
         for file in self.storage.list(hidden=False):
             if len(found) == most:
                 break
-            if file.name in made:
-                if file.name in retired:
-                    back.append(file.name)
+            if file.name in live:
+                continue
+            if file.name in commits.retired:
+                back.append(file.name)
                 continue
             # It may have been decided since; what is visible always was decided before.
-            made = self._log.load().made
-            if file.name not in made:
+            if not self._log.load().made_among([file.name]):
                 found.append(file)
         return found, back
 

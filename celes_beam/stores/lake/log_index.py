@@ -191,18 +191,18 @@ def encode_index(
     number: int,
     commits: Commits,
     *,
-    decided: Iterable[bytes],
+    decided: Iterable[Sequence[bytes]],
     pending: Sequence[str],
     claimed: dict[str, int],
 ) -> bytes:
     """The index that says what ``commits`` say.
 
-    ``decided`` are the decisions that no index had before, as they stand in their files.
+    ``decided`` are the decisions that no index had before, as they stand in their files, some at a
+    time.
     """
-    lines = [msgspec.json.format(data, indent=-1) for data in decided]
     pieces = commits.index.pieces if commits.index is not None else []
-    if lines:
-        pieces.append(_pack(b"\n".join(lines)))
+    for some in decided:
+        pieces.append(_pack(b"\n".join(msgspec.json.format(data, indent=-1) for data in some)))
     rows: dict[str, Any] = {
         "run_ids": sorted(commits.run_ids),
         "inputs": commits.inputs,

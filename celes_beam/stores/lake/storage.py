@@ -251,14 +251,18 @@ class LocalStorage:
 
         Such a file is dead for certain once its target is there; otherwise when it is a day old.
         """
-        for file in self.list(folder, recursive=False):
-            path = self._path(file.name)
-            target, _, suffix = path.name[1:].rpartition(".")
-            if not path.name.startswith(".") or len(suffix) != 32:
+        root = self._path(folder)
+        with storage_errors("list", root):
+            # The folder may hold very many names: no more is asked of the others.
+            hidden = [name for name in _names(root) if name.startswith(".")]
+        for name in hidden:
+            path = root / name
+            target, _, suffix = name[1:].rpartition(".")
+            if len(suffix) != 32:
                 continue
-            old = file.modified < time.time() - _PARTIAL_SECONDS
-            if old or path.with_name(target).exists():
-                with storage_errors("delete", path):
+            with storage_errors("delete", path), suppress(FileNotFoundError):
+                old = path.stat().st_mtime < time.time() - _PARTIAL_SECONDS
+                if old or path.with_name(target).exists():
                     path.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
@@ -341,6 +345,11 @@ def _remove_if_empty(folder: Path) -> bool:
             return False
         raise
     return True
+
+
+def _names(folder: Path) -> Iterator[str]:
+    with suppress(FileNotFoundError), os.scandir(folder) as found:
+        yield from (entry.name for entry in found)
 
 
 def _walk(folder: Path, prefix: str, recursive: bool, hidden: bool) -> Iterator[StoredFile]:

@@ -85,6 +85,7 @@ def verify(lake: Lake) -> Verification:
     added.update(f.path for f in replayed)
     problems += [f"{path} is in {n} commits" for path, n in added.items() if n > 1]
     problems += _stray_problems(lake)
+    problems += lake.index_problems()
     return Verification(
         files=len(snapshot.files),
         rows=snapshot.rows,

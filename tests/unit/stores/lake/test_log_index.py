@@ -84,9 +84,11 @@ def same(root: Path) -> Commits:
     """Compare what is looked up with what all commits say; return what was looked up."""
     found, whole = CommitLog(LocalStorage(str(root))).load(), CommitLog(LocalStorage(str(root)))
     read = whole.load_all()
-    for what in ("run_ids", "inputs", "live", "retired", "made", "replays", "epoch", "last"):
+    for what in ("run_ids", "inputs", "live", "retired", "replays", "epoch", "last"):
         assert list_of(getattr(found, what)) == list_of(getattr(read, what)), what
     assert found.overwritten == read.overwritten
+    made = {f.path for m in read.manifests for f in m.files}
+    assert found.made_among([*made, "other"]) == read.made_among([*made, "other"]) == made
     assert found.manifests == read.manifests
     assert found.superseded == read.superseded
     assert found.undone == read.undone
@@ -403,3 +405,28 @@ def test_whatever_is_committed_is_looked_up_as_it_was_read(
             lake = lake_of(root, every)
         same(root)
     shutil.rmtree(root)
+
+
+def test_verification_tells_of_an_index_that_does_not_say_what_commits_say(tmp_path: Path) -> None:
+    lake = lake_of(tmp_path)
+    for number in range(5):
+        append(lake, f"r{number}", f"x{number}")
+    assert Lake.open(str(tmp_path)).index_problems() == []
+    path = tmp_path / "_commits" / "r1.json"
+    path.unlink()
+    (told,) = Lake.open(str(tmp_path)).index_problems()
+    assert told.startswith(f"commit r1 is not what {tmp_path}/_commits/index says it is, or is gon")
+    assert told.endswith("which is made again")
+    shutil.rmtree(tmp_path / INDEXES)
+    assert Lake.open(str(tmp_path)).index_problems() == []
+
+
+def test_verification_tells_of_a_commit_that_was_never_announced(tmp_path: Path) -> None:
+    """As a program of before would make it."""
+    lake = lake_of(tmp_path)
+    for number in range(5):
+        append(lake, f"r{number}", f"x{number}")
+    for path in (tmp_path / SEGMENTS).glob("*/r4"):
+        path.unlink()
+    (told,) = Lake.open(str(tmp_path)).index_problems()
+    assert told.startswith("commit r4 is not in ")
