@@ -122,4 +122,5 @@ def test_java_ends_by_itself_after_a_process_that_was_killed(tmp_path: Path) -> 
     with running(tmp_path, "-m", "spark_jobs.aggregate") as job:
         wait_for(lambda: len(of_session(job.pid)) > 1)
         job.kill()
+        job.communicate(timeout=SECONDS)
         wait_for(lambda: not of_session(job.pid))
