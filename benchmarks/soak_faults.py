@@ -145,8 +145,8 @@ class Soak:
             lake = ["celes_beam.cli", "lake"]
             for words, every, killed, done in (
                 ([*lake, "compact", look.root], (60.0, 180.0), _KILLED, _nothing),
-                ([*lake, "verify", "--json", look.root], (60.0, 180.0), 0.0, look.verified),
-                (aggregate, (120.0, 300.0), 0.0, look.aggregated(summary)),
+                ([*lake, "verify", "--json", look.root], (120.0, 300.0), 0.0, look.verified),
+                (aggregate, (240.0, 480.0), 0.0, look.aggregated(summary)),
             ):
                 name = words[2] if words[1] == "lake" else "aggregate"
                 errand = Errand(
@@ -189,9 +189,9 @@ class Soak:
             f"{self.landing.files} files; lakes {self.lakes[0].rows:,} + {self.lakes[1].rows:,}, "
             f"tables {self.tables[0].rows:,} + {self.tables[1].rows:,}; killed: {kills or 'none'}; "
             f"gave up {self.losses.gave_up.total()}; faults "
-            f"{sum(self.network.happened.values()):,}, outages "
-            f"{self.network.outages.total()}; memory {ours:,.0f} MB, servers {theirs:,.0f} MB; "
-            f"{processor:.0%} of a core; problems {len(self.problems)}",
+            f"{sum(self.network.happened.values()):,} of {self.network.requests.total():,} "
+            f"requests, outages {self.network.outages.total()}; memory {ours:,.0f} MB, servers "
+            f"{theirs:,.0f} MB; {processor:.0%} of a core; problems {len(self.problems)}",
             flush=True,
         )
 
@@ -308,6 +308,7 @@ def _report(soak: Soak, checks: list[Check], flags: argparse.Namespace) -> dict[
         "gave_up": soak.losses.gave_up,
         "last_words": soak.losses.said,
         "faults": soak.network.happened,
+        "requests": soak.network.requests,
         "outages": soak.network.outages,
         "looks": {
             **{look.root: look.looks for look in soak.lakes},

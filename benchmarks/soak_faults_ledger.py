@@ -186,13 +186,17 @@ class Landing:
         rows = self._chance.randrange(_LOWEST, _HIGHEST)
         # Counted first: a look at the lake between both must not find more than was sent.
         self.expected.add(self._seed, rows)
-        data = _sales(self._seed, rows, kind)
+        data = file_of_sales(self._seed, rows, kind)
         self._put(f"ventas-{self._seed}.{kind}", data)
         self.files += 1
 
     def _put_bad(self, kind: str) -> None:
         name = f"malo-{self._seed}.{kind}"
-        data = _NO_SALES if not kind.endswith("gz") else _sales(self._seed, _LOWEST, kind)[:2_000]
+        data = (
+            _NO_SALES
+            if not kind.endswith("gz")
+            else file_of_sales(self._seed, _LOWEST, kind)[:2_000]
+        )
         if kind == "ndjson":
             name, data = f"malo-{self._seed}.parquet", b"PAR1 of no use PAR1"
         self.bad.append(name)
@@ -204,7 +208,8 @@ class Landing:
         self._bucket.blob(f"entrada/{name}").upload_from_string(data)
 
 
-def _sales(seed: int, rows: int, kind: str) -> bytes:
+def file_of_sales(seed: int, rows: int, kind: str) -> bytes:
+    """The first rows of a seed, some of them broken; ``kind`` is csv or ndjson, and perhaps .gz."""
     config = load_config().model_copy(update={"seed": seed})
     columns = Generator(config).columns(0, rows)
     broken = plan_breakage(seed, 0, rows, BROKEN)

@@ -60,6 +60,7 @@ class Network:
         self, storage: Server, bigquery: Server, pubsub: Server, chance: random.Random, share: float
     ) -> None:
         self.outages: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self._chance = chance
         self._away = ""
         self._next = time.monotonic() + chance.uniform(*_PAUSE_SECONDS)
@@ -100,10 +101,15 @@ class Network:
     def _outage(self, name: str) -> Any:
         """All requests to a service are refused while it is the one that is away."""
         proxy = self._proxies[name]
+
+        def is_away(request: int) -> bool:
+            self.requests[name] = request
+            return self._away == name
+
         if isinstance(proxy, FaultProxy):
-            return proxy.add("answer", lambda _: self._away == name)
+            return proxy.add("answer", is_away)
         # A method ends with nothing, whatever it is.
-        return proxy.add("answer", lambda _: self._away == name, method="", ends=True)
+        return proxy.add("answer", is_away, method="", ends=True)
 
     @property
     def happened(self) -> dict[str, int]:
