@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _provision(worker_id: str, endpoint: str) -> dict[str, str]:
     """The variables by which Beam's harness is told; raises ``grpc.RpcError`` without an answer."""
-    import grpc  # noqa: PLC0415
+    import grpc  # type: ignore[import-untyped]  # noqa: PLC0415
     from apache_beam.portability.api import (  # noqa: PLC0415
         beam_provision_api_pb2,
         beam_provision_api_pb2_grpc,
