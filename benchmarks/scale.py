@@ -90,7 +90,7 @@ def measure_stages(before: Measured, asked: Asked, say: Say) -> Measured:
         ):
             os.sync()
             found[way] = _child("scale_stages", Stages, way, count, place)
-            say(f"{way}: {found[way].cpu_per_row * 1e9:,.0f} ns of a core, a row")
+            say(f"{way}: {found[way].cpu_per_row() * 1e9:,.0f} ns of a core, a row")
         of_id = _child("scale_stages", float, "id", asked.of(500_000), folder)
     return msgspec.structs.replace(before, stages=found, bytes_of_an_id=of_id)
 

@@ -161,7 +161,7 @@ def batch_forecast(
 
 def megabytes_of_vcpu(csv: Stages, limits: Limits) -> float:
     """MB of text that a vCPU reads, checks and writes in a second, by what was measured here."""
-    return csv.bytes_read / csv.rows / csv.cpu_per_row / 1e6 * of_core(limits)
+    return csv.bytes_read / csv.rows / csv.cpu_per_row() / 1e6 * of_core(limits)
 
 
 def requests_of_file(measured: Measured) -> dict[str, float]:

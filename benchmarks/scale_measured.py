@@ -18,7 +18,7 @@ class Stages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``seconds`` are those of a processor, of each stage by itself. ``whole`` are seconds of all the
     work, without the stopwatch, by the number of threads that shared it, and ``few`` those of
-    ``few_rows`` of the rows; ``whole_cpu`` and ``few_cpu`` are of a processor, on one thread.
+    ``few_rows`` of the rows; ``whole_cpu`` and ``few_cpu`` are of processors, likewise.
     ``bytes_appended`` are those of requests to a table.
     """
 
@@ -30,19 +30,22 @@ class Stages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     whole: dict[int, float]
     few_rows: int
     few: dict[int, float]
-    whole_cpu: float
-    few_cpu: float
+    whole_cpu: dict[int, float]
+    few_cpu: dict[int, float]
     bytes_appended: int = 0
 
     def per_row(self, threads: int = 1) -> float:
         """Seconds of one more row when so many threads share the work; of most, if fewer did."""
-        most = max(n for n in self.whole if n <= max(threads, min(self.whole)))
+        most = self._most(threads)
         return (self.whole[most] - self.few[most]) / (self.rows - self.few_rows)
 
-    @property
-    def cpu_per_row(self) -> float:
-        """Seconds of a processor that one more row takes."""
-        return (self.whole_cpu - self.few_cpu) / (self.rows - self.few_rows)
+    def cpu_per_row(self, threads: int = 1) -> float:
+        """Seconds of processors that one more row takes, likewise."""
+        most = self._most(threads)
+        return (self.whole_cpu[most] - self.few_cpu[most]) / (self.rows - self.few_rows)
+
+    def _most(self, threads: int) -> int:
+        return max(n for n in self.whole if n <= max(threads, min(self.whole)))
 
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -43,13 +43,14 @@ def predicted_seconds(stages: Stages, few: Run, rows: float, slots: int) -> floa
 
     ``few`` is a run of few rows, which tells the fixed part.
     """
-    per_row = stages.per_row(min(slots, max(stages.whole)))
+    per_row = stages.per_row(slots)
     return max(0.0, few.middle - per_row * few.rows) + per_row * rows
 
 
-def predicted_cpu(stages: Stages, few: Run, rows: float) -> float:
+def predicted_cpu(stages: Stages, few: Run, rows: float, slots: int) -> float:
     """Seconds of processors of a whole process there, likewise."""
-    return max(0.0, few.cpu - stages.cpu_per_row * few.rows) + stages.cpu_per_row * rows
+    per_row = stages.cpu_per_row(slots)
+    return max(0.0, few.cpu - per_row * few.rows) + per_row * rows
 
 
 def of_core(limits: Limits) -> float:

@@ -64,11 +64,10 @@ def stage_table(measured: Measured) -> Table:
     for way, stages in measured.stages.items():
         for stage, seconds in stages.seconds.items():
             table.append([way, stage, _ns(seconds / stages.rows)])
-        table.append([way, "**one more row**", f"**{_ns(stages.cpu_per_row)}**"])
-        paces = ", ".join(
-            f"{_ns(stages.per_row(threads))} on {threads}" for threads in sorted(stages.whole)
-        )
-        table.append([way, "… by the clock, on so many threads", paces])
+        for threads in sorted(stages.whole):
+            name = f"**one more row**, on {threads} thread{'s' * (threads > 1)}"
+            clock = f"{_ns(stages.per_row(threads))} by the clock"
+            table.append([way, name, f"**{_ns(stages.cpu_per_row(threads))}**, {clock}"])
         table.append([way, "bytes read, written", f"{_bytes_of(stages)} a row"])
     return table
 
@@ -93,7 +92,7 @@ def run_table(measured: Measured) -> Table:
                     way,
                     f"{run.rows:,}",
                     *_error(predicted_seconds(stages, few, run.rows, run.slots), run.middle),
-                    *_error(predicted_cpu(stages, few, run.rows), run.cpu),
+                    *_error(predicted_cpu(stages, few, run.rows, run.slots), run.cpu),
                     f"{run.rows / run.middle:,.0f}",
                     f"{run.peak_mb:,.0f}",
                     f"{run.bytes / 1e6:,.1f}",

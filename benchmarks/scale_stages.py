@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -51,18 +51,17 @@ def stages_of(way: str, rows: int, folder: Path) -> Stages:
         seconds = {stage: took / _ROUNDS for stage, took in watch.seconds.items()}
         whole = {threads: _seconds(work, 1.0, threads) for threads in _threads(way)}
         few = {threads: _seconds(work, _FEW, threads) for threads in _threads(way)}
-        cpu = [_seconds(work, share, 1, time.process_time) for share in (_FEW, 1.0)]
     return Stages(
         way=way,
         rows=done.rows,
         bytes_read=done.read,
         bytes_written=done.written,
         seconds=seconds,
-        whole=whole,
+        whole={threads: took.clock for threads, took in whole.items()},
         few_rows=few_rows,
-        few=few,
-        few_cpu=cpu[0],
-        whole_cpu=cpu[1],
+        few={threads: took.clock for threads, took in few.items()},
+        whole_cpu={threads: took.cpu for threads, took in whole.items()},
+        few_cpu={threads: took.cpu for threads, took in few.items()},
         bytes_appended=done.appended,
     )
 
@@ -190,15 +189,21 @@ def _aggregate(_: int, folder: Path, watch: Stopwatch, __: ExitStack) -> Work:
     return work
 
 
-def _seconds(
-    work: Work, share: float, threads: int, clock: Callable[[], float] = time.perf_counter
-) -> float:
+class _Took(NamedTuple):
+    """Seconds by the clock, and of processors."""
+
+    clock: float
+    cpu: float
+
+
+def _seconds(work: Work, share: float, threads: int) -> _Took:
+    """The medians of some rounds."""
     took = []
     for _ in range(_ROUNDS):
-        started = clock()
+        started = time.perf_counter(), time.process_time()
         work(share, threads)
-        took.append(clock() - started)
-    return median(took)
+        took.append((time.perf_counter() - started[0], time.process_time() - started[1]))
+    return _Took(*map(median, zip(*took, strict=True)))
 
 
 _WAYS: dict[str, Callable[[int, Path, Stopwatch, ExitStack], Work]] = {

@@ -162,7 +162,7 @@ def stream_forecast(
     if flags.lake:
         entries = batches * flags.flush_seconds
         seconds = entries * 2 * supposed.request_seconds
-        seconds += rate * flags.flush_seconds * flush.cpu_per_row / of_core(limits)
+        seconds += rate * flags.flush_seconds * flush.cpu_per_row() / of_core(limits)
         pressures += [
             Pressure(
                 "seconds of a flush, which one worker does",
@@ -190,5 +190,5 @@ def messages_of_process(measured: Measured) -> float | None:
 
 def messages_of_vcpu(measured: Measured, limits: Limits) -> float:
     """Messages that a vCPU takes in a second, by what was measured here, Dataflow's source too."""
-    seconds = measured.stages[MESSAGES].cpu_per_row + measured.stages[NATIVE].cpu_per_row
+    seconds = measured.stages[MESSAGES].cpu_per_row() + measured.stages[NATIVE].cpu_per_row()
     return of_core(limits) / seconds

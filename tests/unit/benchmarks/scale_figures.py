@@ -30,8 +30,8 @@ def stages(way: str, ns: float, *, read: int = 0, written: int = 0, appended: in
         {1: one, 2: one / 2},
         100,
         {1: few, 2: few / 2},
-        one,
-        few,
+        {1: one, 2: one},
+        {1: few, 2: few},
         appended * 1_000,
     )
 
