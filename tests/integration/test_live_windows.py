@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,12 +20,15 @@ from typing import Any
 
 import pytest
 
+from celes_beam.errors import ConfigError
 from celes_beam.stores.cloud.clients import LOCAL_PROJECT, bigquery_client, publisher_client
 from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
-from tests.tools import need_tool
+from pipelines import streaming
+from tests.numbered import Numbered
+from tests.tools import ROOT, need_tool
 from tests.topics import Topic
 
-WINDOW = 2
+PAGE = ROOT / "docs" / "live-windows.md"
 PATIENCE = 90.0
 Group = tuple[datetime, str, str]
 
@@ -49,6 +53,7 @@ class Sent:
     """Sales that are published, and what their windows hold then."""
 
     topic: Topic
+    seconds: int
     count: int = 0
     sums: dict[Group, tuple[int, Decimal]] = field(
         default_factory=lambda: defaultdict(lambda: (0, Decimal(0)))
@@ -65,7 +70,7 @@ class Sent:
         self.count += 1
         amount = Decimal(self.count) + Decimal("0.01") * (self.count % 100)
         category, region = f"C{self.count % 3}", f"R{self.count % 2}"
-        start = int(date.timestamp()) // WINDOW * WINDOW
+        start = int(date.timestamp()) // self.seconds * self.seconds
         group = (datetime.fromtimestamp(start, UTC), category, region)
         rows, total = self.sums[group]
         self.sums[group] = rows + 1, total + amount
@@ -123,12 +128,12 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def counted(live: TableName) -> int:
-    """Rows of the table of live windows, which may not be there yet."""
+def counted(table: TableName) -> int:
+    """Rows of a table, which may not be there yet."""
     from google.api_core.exceptions import NotFound
 
     try:
-        return int(ask(f"SELECT COUNT(*) FROM `{live.path}`")[0][0])
+        return int(ask(f"SELECT COUNT(*) FROM `{table.path}`")[0][0])
     except NotFound:
         return 0
 
@@ -144,10 +149,10 @@ def until(is_so: Any, running: subprocess.Popen[bytes]) -> None:
 def test_sums_of_windows_while_the_stream_runs(
     prism: list[str], topic: Topic, table: TableName, tmp_path: Path
 ) -> None:
-    sent = Sent(topic)
+    sent = Sent(topic, 2)
     live = table.beside("ventas_en_vivo")
     flags = ["--subscription", topic.subscription, "--bigquery_table", str(table)]
-    flags += ["--live_windows", f"{WINDOW}s", "--idle_timeout", "6", "--max_batch_seconds", "0.2"]
+    flags += ["--live_windows", "2s", "--idle_timeout", "6", "--max_batch_seconds", "0.2"]
     flags += ["--live_lateness", "10m"]
     with streamed([*flags, *prism], tmp_path) as running:
         began = now()
@@ -171,3 +176,88 @@ def test_sums_of_windows_while_the_stream_runs(
     assert kinds == {"a_tiempo", "correccion", "parcial"}
     late = ask(f"SELECT SUM(tardias) FROM `{table.beside('ventas_por_ventana').path}`")
     assert late == [(40,)]
+
+
+def told_of(shown: dict[Group, tuple[int, Decimal]]) -> int:
+    return sum(rows for rows, _ in shown.values())
+
+
+def test_sigterm_tells_windows_that_are_open(
+    prism: list[str], topic: Topic, table: TableName, tmp_path: Path
+) -> None:
+    sent = Sent(topic, 86_400)
+    flags = ["--subscription", topic.subscription, "--bigquery_table", str(table)]
+    flags += ["--live_windows", "1d", "--live_table", "por_dia", "--max_batch_seconds", "0.1"]
+    with streamed([*flags, *prism], tmp_path) as running:
+        sent.send([now()] * 50)
+        until(lambda: counted(table) == 50, running)
+        running.send_signal(signal.SIGTERM)
+        summary = ended(running, tmp_path)
+
+    assert (summary["ended_by"], summary["live_rows"]) == ("signal", 50)
+    assert summary["live_table"] == str(table.beside("por_dia"))
+    assert shown(table) == dict(sent.sums)
+    kinds = ask(f"SELECT DISTINCT clase FROM `{table.beside('por_dia').path}`")
+    assert kinds == [("parcial",)]
+
+
+@pytest.mark.slow
+def test_killed_it_tells_too_little_and_the_sql_of_the_page_sets_it_right(
+    prism: list[str], pubsub: str, table: TableName, tmp_path: Path
+) -> None:
+    # What the killed process had asked for is leased to it for a while.
+    numbered = Numbered.make(ack_seconds=10)
+    sent = Sent(Topic(numbered.topic, numbered.subscription), 86_400)
+    flags = ["--subscription", numbered.subscription, "--bigquery_table", str(table)]
+    flags += ["--output", str(tmp_path / "lake"), "--delivery", "exactly_once"]
+    flags += ["--live_windows", "1d", "--max_batch_seconds", "0.1", *prism]
+    with streamed(flags, tmp_path) as running:
+        sent.send([now()] * 30)
+        until(lambda: counted(table) == 30, running)
+        children = children_of(running.pid)
+        assert children
+        # Alone: Prism has to notice.
+        running.kill()
+        running.wait(PATIENCE)
+        until_gone(children)
+    sent.send([now()] * 12)
+    with streamed(flags, tmp_path) as running:
+        until(lambda: counted(table) == 42, running)
+        running.send_signal(signal.SIGTERM)
+        summary = ended(running, tmp_path)
+
+    # What was written and not told before the kill is missing.
+    assert told_of(shown(table)) == summary["live_rows"] == 12
+    assert all(
+        rows <= sent.sums[group][0] and total <= sent.sums[group][1]
+        for group, (rows, total) in shown(table).items()
+    )
+    (sql,) = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    sql = re.sub(r"\b60\b", "86400", sql.replace("tienda.", f"{table.dataset}."))
+    sql = sql.replace("3720", "0")
+    ask(sql)
+    assert shown(table) == dict(sent.sums)
+    rows = counted(table.beside("ventas_en_vivo"))
+    ask(sql)
+    assert counted(table.beside("ventas_en_vivo")) == rows
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def until_gone(pids: list[int]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while any(Path(f"/proc/{pid}/exe").exists() for pid in pids):
+        assert time.monotonic() < deadline, f"{pids} are still there"
+        time.sleep(0.1)
+
+
+def test_a_runner_without_live_windows_is_refused_before_a_message_is_pulled(
+    topic: Topic, table: TableName
+) -> None:
+    Sent(topic, 60).send([now()])
+    flags = ["--subscription", topic.subscription, "--bigquery_table", str(table)]
+    with pytest.raises(ConfigError, match="DirectRunner has no live windows"):
+        streaming.run([*flags, "--live_windows", "1m"])
+    assert len(topic.pull(1, then_no_more=False)) == 1
