@@ -205,10 +205,16 @@ def _publish(flags: argparse.Namespace) -> int:
 
 def _traffic(flags: argparse.Namespace) -> Traffic:
     from celes_beam.config import load_config  # noqa: PLC0415
+    from celes_beam.sales.message_records import MAX_MESSAGE_RECORDS  # noqa: PLC0415
     from celes_beam.sales.traffic import Traffic  # noqa: PLC0415
 
     if flags.first_row < 0:
         raise ConfigError(f"--first_row {flags.first_row}: expected 0 or more")
+    if flags.rows_per_message > MAX_MESSAGE_RECORDS:
+        raise ConfigError(
+            f"--rows_per_message {flags.rows_per_message}: expected at most {MAX_MESSAGE_RECORDS}, "
+            "more than which are one malformed row to a stream"
+        )
     given = {name: getattr(flags, name) for name in ("seed", "categories", "regions")}
     return Traffic(
         config=load_config(flags.config, given),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -146,6 +147,24 @@ def test_a_topic_that_goes_away_is_told(topic: Topic) -> None:
     topic.delete()
     with pytest.raises(UsageError, match=f"there is no topic {topic.path}: make it"):
         publish(Traffic(CONFIG), topic.path, Pace(rate=0, rows=10_000))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            "100000",
+            r"a message of 100,000 rows has 1\d,\d+,\d+ bytes, and Pub/Sub takes 10,000,000",
+        ),
+        ("300000", "--rows_per_message 300000: expected at most 262144"),
+    ],
+)
+def test_messages_that_pubsub_does_not_take(
+    topic: Topic, capsys: pytest.CaptureFixture[str], rows: str, said: str
+) -> None:
+    command = ["publish", "--topic", topic.path, "--rows", rows, "--progress", "off"]
+    assert cli.main([*command, "--rows_per_message", rows]) == 2
+    assert re.search(said, capsys.readouterr().err)
 
 
 def test_it_waits_for_who_reads(pubsub: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,8 +14,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
+from celes_beam.errors import ConfigError
 from celes_beam.sales.traffic import LATE, Message, Schedule, Traffic
-from celes_beam.stores.messages.topic_writer import MOST_MESSAGES, TopicWriter
+from celes_beam.stores.messages.topic_writer import (
+    MOST_BYTES,
+    MOST_MESSAGES,
+    TopicWriter,
+    message_size,
+    most_message_bytes,
+)
 
 _TICK_SECONDS = 0.02
 _GRACE_SECONDS = 1.0
@@ -77,7 +84,8 @@ def publish(
 
     In either case messages that are held back are sent at the end, so that no row of those told is
     left out. ``wait`` is given seconds; ``on_sent`` the rows of a request that was answered.
-    Raises ``UsageError`` when the topic is missing or closed to us, ``StorageError`` when
+    Raises ``ConfigError`` for messages that are too large, ``UsageError`` when the topic is missing
+    or closed to us, ``StorageError`` when
     Pub/Sub takes nothing for a minute: what was sent until then is there.
     """
     schedule = Schedule(traffic, _MOST_ROWS if pace.rows is None else pace.rows)
@@ -154,6 +162,7 @@ class _Requests:
 
     def __init__(self, writer: TopicWriter, pace: Pace, on_sent: Callable[[int], None]) -> None:
         self._writer = writer
+        self._most_bytes = most_message_bytes(writer.topic)
         self._at_once = 1 if pace.in_order else _REQUESTS_AT_ONCE
         self._pool = ThreadPoolExecutor(self._at_once)
         self._going: deque[tuple[Future[int], int]] = deque()
@@ -166,7 +175,16 @@ class _Requests:
         self._pool.shutdown(wait=error[0] is None, cancel_futures=True)
 
     def send(self, batch: list[Message]) -> None:
-        """Send messages; waits while too many are under way. Raises what any request raised."""
+        """Send messages; waits while too many are under way. Raises what any request raised.
+
+        Raises ``ConfigError`` for a message that Pub/Sub would not take.
+        """
+        for message in batch:
+            if message_size(message.data, message.attributes) > self._most_bytes:
+                raise ConfigError(
+                    f"a message of {message.rows:,} rows has {len(message.data):,} bytes, and "
+                    f"Pub/Sub takes {MOST_BYTES:,}: give fewer --rows_per_message"
+                )
         while self._going and (len(self._going) >= self._at_once or self._going[0][0].done()):
             self._answered()
         future = self._pool.submit(self._writer.write, [(m.data, m.attributes) for m in batch])
