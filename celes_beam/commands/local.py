@@ -114,6 +114,11 @@ def _up(flags: argparse.Namespace) -> int:
     code = _show(services, flags.folder)
     print(f'For clients, by hand or by eval "$({_command("env", flags.folder)})":')
     print(*_exports(services), sep="\n")
+    if _FLINK in {*flags.only, *flags.more}:
+        print(
+            "Beam's job server, and Flink's workers during a job, listen on every interface of this "
+            "machine and ask nobody who he is: let a firewall stand before it"
+        )
     return code
 
 

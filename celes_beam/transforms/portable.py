@@ -66,11 +66,6 @@ class FlinkJobOptions(PipelineOptions):
             help="Flink: keep the last checkpoint when the job fails or is cancelled",
         )
         add(
-            "--shutdown_sources_after_idle_ms",
-            type=int,
-            help="Flink: milliseconds after which the beginning of a stream is over",
-        )
-        add(
             "--number_of_execution_retries",
             type=int,
             help="Flink: how often a job that fails is started again (what the cluster says)",
@@ -173,14 +168,18 @@ def _set_environment(options: PipelineOptions, portable: PortableOptions) -> Non
         return
     name, what = _NEEDS[kind]
     config = portable.environment_config
-    if kind == _PROCESS:
-        portable.environment_cache_millis = portable.environment_cache_millis or _KEEP_WORKERS_MS
+    # A stage of a batch begins when the one before is over, and would start workers of its own.
+    portable.environment_cache_millis = portable.environment_cache_millis or _KEEP_WORKERS_MS
     if config is None and portable.lookup_environment_option(name) is None:
         if kind != _PROCESS or not _is_here(options):
             raise ConfigError(f"--environment_option {name}=… is missing: {what}")
         portable.environment_config = _own_worker(options)
     elif kind == _PROCESS and config is not None:
         _check_process(config)
+    elif kind == _EXTERNAL and config is None:
+        # Beam asks for the option, and reads the other flag.
+        portable.environment_config = portable.lookup_environment_option(name)
+        portable.environment_options = None
 
 
 def _own_worker(options: PipelineOptions) -> str:

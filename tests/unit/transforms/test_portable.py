@@ -16,6 +16,7 @@ from apache_beam.options.pipeline_options import (
     PortableOptions,
     StandardOptions,
 )
+from apache_beam.transforms.environments import Environment, ExternalEnvironment
 
 from celes_beam.errors import ConfigError, MissingProgramError
 from celes_beam.transforms import portable
@@ -96,6 +97,17 @@ def test_processes_have_this_python_and_find_the_local_cloud(
     assert os.path.realpath(sys.path[-1]) in told["env"]["PYTHONPATH"].split(os.pathsep)
     assert is_on_this_machine(options)
     assert not portable.works_in_this_process(options)
+
+
+def test_a_pool_of_workers_is_where_beam_looks_for_it(elsewhere: str) -> None:
+    options = asked(elsewhere, "--parallelism", "4", "--environment_type", "EXTERNAL")
+    portable_options = options.view_as(PortableOptions)
+    portable_options.environment_options = ["external_service_address=localhost:50000"]
+    set_up(options)
+    set_up(options)
+    made = Environment.from_options(portable_options)
+    assert isinstance(made, ExternalEnvironment)
+    assert made.url == "localhost:50000"
 
 
 def test_no_secret_is_passed_on() -> None:
