@@ -1,6 +1,7 @@
 """Each request that the code makes of Google needs a permission, and a job's account has it.
 
-Which role holds what is Google's to say: the excerpt below is of its pages, and not asked for.
+Which role holds what is Google's to say: the excerpt below is of what IAM's own API told in August
+2026, as the public repository darkbitio/gcp-iam-role-permissions keeps it.
 """
 
 from __future__ import annotations
@@ -70,7 +71,32 @@ NO_REQUEST = {"batch", "blob", "bucket", "dataset"} | {
     # Those of files, threads and dictionaries have these names as well.
     *("cancel", "close", "done", "open", "result", "running", "seek", "update"),
 }
+STAGING, ACT_AS = "bucket `celes-staging`", ("iam.serviceAccounts.actAs", "account `celes-worker`")
+OTHERS: dict[str, tuple[tuple[str, str], ...]] = {
+    # Beam looks at the bucket before it stages a job, and workers at their job.
+    "`celes-worker`": (
+        *(("storage.buckets.get", PROJECT), ("dataflow.jobs.get", PROJECT)),
+        *((READ, STAGING), (WRITE, STAGING), (READ, LANDING)),
+    ),
+    "`celes-launcher`": (
+        *(("dataflow.jobs.create", PROJECT), ("dataflow.jobs.updateContents", PROJECT)),
+        *(("dataflow.jobs.cancel", PROJECT), ACT_AS, (READ, STAGING), (WRITE, STAGING)),
+    ),
+    "`celes-scheduler`": (("dataflow.jobs.create", PROJECT), ACT_AS, (READ, STAGING)),
+    "`celes-reader`": (
+        *((JOB, PROJECT), ("bigquery.tables.list", DATASET)),
+        *(("bigquery.tables.getData", f"table `{name}`") for name in ("ventas", "ventas_por_dia")),
+    ),
+}
+"""What is asked for by Beam, gcloud, Cloud Scheduler and Looker Studio."""
 ROLES = {
+    "roles/dataflow.worker": {"dataflow.jobs.get", "storage.buckets.get", READ, WRITE},
+    "roles/dataflow.developer": {
+        *("dataflow.jobs.create", "dataflow.jobs.updateContents", "dataflow.jobs.cancel"),
+    },
+    "roles/iam.serviceAccountUser": {"iam.serviceAccounts.actAs"},
+    "roles/bigquery.metadataViewer": {"bigquery.tables.get", "bigquery.tables.list"},
+    "roles/bigquery.dataViewer": {"bigquery.tables.get", "bigquery.tables.getData"},
     "roles/storage.objectViewer": {READ, "storage.objects.list"},
     "roles/storage.objectUser": {
         *(READ, WRITE, "storage.objects.list", "storage.objects.delete"),
@@ -119,19 +145,24 @@ def test_every_request_is_known() -> None:
 
 
 @pytest.mark.infra
-def test_the_worker_may_make_each(planned: list[Planned]) -> None:
-    grants = {(g.role, g.on) for g in planned_grants(planned) if g.who == "`celes-worker`"}
-    for call, needed in CALLS.items():
+def test_each_account_may_do_what_it_is_for(planned: list[Planned]) -> None:
+    for who, others in OTHERS.items():
+        needed = others if who != "`celes-worker`" else {*others, *_of_jobs()}
+        granted = [(g.role, g.on) for g in planned_grants(planned) if g.who == who]
         for permission, on in needed:
-            roles = {role for role, where in grants if where == on}
-            assert any(permission in ROLES.get(role, ()) for role in roles), (call, permission, on)
+            holds = [role for role, where in granted if where == on and permission in ROLES[role]]
+            assert holds, (who, permission, on)
 
 
 @pytest.mark.infra
-def test_no_role_of_the_worker_is_there_for_nothing(planned: list[Planned]) -> None:
-    """But for those of Dataflow and the registry, whose requests are not ours."""
-    needed = {one for calls in CALLS.values() for one in calls}
+def test_no_role_is_there_for_nothing(planned: list[Planned]) -> None:
+    """But for those of the registry, which machines and docker ask for themselves."""
     for grant in planned_grants(planned):
-        if grant.who == "`celes-worker`" and grant.role in ROLES and "staging" not in grant.on:
-            used = {permission for permission, on in needed if on == grant.on}
+        if grant.who in OTHERS and not grant.role.startswith("roles/artifactregistry."):
+            needed = {*OTHERS[grant.who], *(_of_jobs() if grant.who == "`celes-worker`" else ())}
+            used = {p for p, on in needed if on == grant.on or grant.on.startswith("table")}
             assert ROLES[grant.role] & used, grant
+
+
+def _of_jobs() -> set[tuple[str, str]]:
+    return {one for calls in CALLS.values() for one in calls}
