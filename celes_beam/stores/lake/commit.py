@@ -369,10 +369,11 @@ def publish(storage: Storage, manifest: Manifest) -> None:
         _delete_brought_back(storage, manifest)
     if not all(moved):
         return
-    storage.sync(moves.values())
+    published = frozenset(moves.values())
+    storage.sync(published)
     each(storage.delete, manifest.retired, at_once=storage.at_once)
     for file in list(storage.list(f"{REJECTED}/{manifest.run_id}")):
-        if file.name not in moves.values():
+        if file.name not in published:
             storage.delete(file.name)
     storage.delete_folder(f"{STAGING}/{manifest.run_id}")
     storage.put_if_absent(mark, f'{{"done_at": "{now()}"}}\n'.encode())

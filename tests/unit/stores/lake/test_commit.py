@@ -659,6 +659,28 @@ def test_the_rejected_folder_holds_exactly_what_was_committed(tmp_path: Path) ->
     assert not (tmp_path / "_rejected").exists()
 
 
+def test_many_files_are_committed_by_few_calls_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in staged files is on the disk since they were delivered; folders are few."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    lake = Lake.open(str(tmp_path))
+    manifest = stage(lake, "r", ["row"])
+    files = []
+    for number in range(500):
+        path = lake.storage.staging_area(manifest.staging).path(f"{number}.parquet")
+        path.write_bytes(b"row")
+        file = msgspec.structs.replace(
+            manifest.files[0], path=f"p=1/{number}.parquet", staged=path.name
+        )
+        files.append(file)
+    many = {"rows_read": 500, "rows_accepted": 500, "total": "500"}
+    lake.commit(msgspec.structs.replace(manifest, files=tuple(files), **many))
+    assert len(visible(tmp_path)) == 500
+    assert len(synced) < 50
+
+
 def test_a_broken_decision_is_told(tmp_path: Path) -> None:
     lake = Lake.open(str(tmp_path))
     lake.storage.put_if_absent("_commits/r.json", b'{"decision": "commit", "run_id": 3}')
