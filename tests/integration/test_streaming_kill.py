@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from celes_beam.commands.stream_options import Delivery
+from celes_beam.contract import AMOUNT, CATEGORY, DATE, REGION
 from celes_beam.sales.traffic import SALE, Published, sale_name, what_was_published
 from celes_beam.stores.cloud.clients import (
     LOCAL_PROJECT,
@@ -29,11 +32,13 @@ from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
 from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
 from tests.cloud import fresh_name
+from tests.tools import ROOT, need_tool
 
 ROWS = 50_000
 ERRORS = 0.02
 KILLS = 5
 PATIENCE = 120.0
+PAGE = ROOT / "docs" / "live-windows.md"
 
 
 @contextmanager
@@ -95,11 +100,49 @@ class Places:
 def test_killed_again_and_again(
     tmp_path: Path, pubsub: str, dataset: str, delivery: Delivery
 ) -> None:
+    _kill_again_and_again(tmp_path, dataset, delivery)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_on_prism_with_live_windows(
+    tmp_path: Path, pubsub: str, dataset: str
+) -> None:
+    flags = ["--runner", "PrismRunner", "--prism_location", need_tool("prism", "make prism")]
+    flags += ["--live_windows", "1d"]
+    expected, table = _kill_again_and_again(tmp_path, dataset, "exactly_once", *flags)
+
+    truth: dict[tuple[date, str, str], tuple[int, Decimal]] = {}
+    for row in expected.accepted.to_pylist():
+        group = row[DATE].date(), row[CATEGORY], row[REGION]
+        rows, total = truth.get(group, (0, Decimal(0)))
+        truth[group] = rows + 1, total + row[AMOUNT]
+    shown = _shown(table)
+    # Too little is told after a kill, never too much.
+    assert all(n <= truth[g][0] and total <= truth[g][1] for g, (n, total) in shown.items())
+    (sql,) = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    _ask(re.sub(r"\b60\b", "86400", sql.replace("tienda.", f"{table.dataset}.")))
+    assert _shown(table) == truth
+
+
+def _shown(table: TableName) -> dict[tuple[date, str, str], tuple[int, Decimal]]:
+    rows = _ask(
+        f"SELECT inicio, {CATEGORY}, {REGION}, ventas, total "
+        f"FROM `{table.beside('ventas_por_ventana').path}`"
+    )
+    return {
+        (start.date(), category, region): (n, total) for start, category, region, n, total in rows
+    }
+
+
+def _kill_again_and_again(
+    tmp_path: Path, dataset: str, delivery: Delivery, *flags: str
+) -> tuple[Published, TableName]:
+    """Kill a stream until all is sent, then check table, lake and dead letters."""
     places, table, lake = Places(), parse_table_name(f"{dataset}.ventas"), tmp_path / "lake"
     stream = ["pipelines.streaming", "--subscription", places.subscription]
     stream += ["--bigquery_table", str(table), "--output", str(lake), "--delivery", delivery]
     stream += ["--dead_letter_topic", places.letters, "--id_attribute", SALE]
-    stream += ["--lake_flush_seconds", "2", "--max_batch_rows", "2000", "--progress", "off"]
+    stream += ["--lake_flush_seconds", "2", "--max_batch_rows", "2000", "--progress", "off", *flags]
     publish = ["celes_beam.cli", "publish", "--topic", places.topic, "--rows", str(ROWS)]
     publish += ["--rate", "4000", "--seed", "5", "--error_rate", str(ERRORS)]
     publish += ["--late_share", "0.05", "--duplicate_share", "0.03", "--progress", "off"]
@@ -131,6 +174,7 @@ def test_killed_again_and_again(
     assert Counter(letters.values()) == {str(k): n for k, n in expected.rejected.items() if n}
     _check_table(table, amounts, is_exactly_once=delivery == "exactly_once")
     _check_lake(lake, expected)
+    return expected, table
 
 
 def _check_table(table: TableName, amounts: dict[str, Decimal], *, is_exactly_once: bool) -> None:
