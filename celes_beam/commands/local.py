@@ -116,8 +116,8 @@ def _up(flags: argparse.Namespace) -> int:
     print(*_exports(services), sep="\n")
     if _FLINK in {*flags.only, *flags.more}:
         print(
-            "Beam's job server, and Flink's workers during a job, listen on every interface of this "
-            "machine and ask nobody who he is: let a firewall stand before it"
+            "Beam's job server, and Flink's workers during a job, listen on every interface of "
+            "this machine and ask nobody who he is: let a firewall stand before it"
         )
     return code
 
