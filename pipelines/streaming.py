@@ -107,6 +107,7 @@ def run(argv: Sequence[str] | None = None) -> StreamSummary | Launched:
     options = stream_options(flags)
     check_json_target(flags.summary_json, options.output or "")
 
+    from celes_beam.transforms.flink_stream import is_elsewhere  # noqa: PLC0415
     from celes_beam.transforms.options import beam_options, is_native, new_pipeline  # noqa: PLC0415
 
     beam_flags = beam_options(beam_argv, known_flags(parser))
@@ -117,11 +118,13 @@ def run(argv: Sequence[str] | None = None) -> StreamSummary | Launched:
     spec = delivery_spec(options, native=native)
     _prepare(options)
     build(pipeline, options, spec, facts, native=native)
-    summary: StreamSummary | Launched = (
-        _launch(pipeline, options)
-        if native
-        else _run_here(pipeline, beam_flags, options, spec, flags)
-    )
+    summary: StreamSummary | Launched
+    if native:
+        summary = _launch(pipeline, options)
+    elif is_elsewhere(beam_flags):
+        summary = _launch_on_flink(pipeline, options)
+    else:
+        summary = _run_here(pipeline, beam_flags, options, spec, flags)
     if flags.summary_json:
         summary.write_json(flags.summary_json)
     return summary
@@ -157,6 +160,7 @@ def _set_streaming(beam_flags: PipelineOptions, options: StreamOptions, *, nativ
     )
 
     from celes_beam.transforms.dataflow import check_job  # noqa: PLC0415
+    from celes_beam.transforms.flink_stream import check_end, is_elsewhere  # noqa: PLC0415
     from celes_beam.transforms.live import check_live_windows  # noqa: PLC0415
 
     beam_flags.view_as(StandardOptions).streaming = True
@@ -168,17 +172,23 @@ def _set_streaming(beam_flags: PipelineOptions, options: StreamOptions, *, nativ
             f"--direct_num_workers {workers}: that runner loses messages of a stream with more "
             "than one worker: leave it out"
         )
-    if not native:
-        return
+    if native:
+        _refuse_flags(
+            options, "on Dataflow a job is drained (gcloud dataflow jobs drain JOB)", "Dataflow"
+        )
+        check_job(beam_flags, {"--output": options.output})
+    elif is_elsewhere(beam_flags):
+        _refuse_flags(options, "with workers elsewhere a job is cancelled in Flink", "Flink")
+    else:
+        check_end(beam_flags)
+
+
+def _refuse_flags(options: StreamOptions, how_it_ends: str, who: str) -> None:
     for name, value in dataclasses.asdict(options.ending).items():
         if value is not None:
-            raise ConfigError(
-                f"--{name} is for a run on this machine: on Dataflow a job is drained (gcloud "
-                "dataflow jobs drain JOB); leave it out"
-            )
+            raise ConfigError(f"--{name} is for a run in this process: {how_it_ends}; leave it out")
     if options.metrics_port is not None:
-        raise ConfigError("--metrics_port is for a run on this machine: Dataflow shows figures")
-    check_job(beam_flags, {"--output": options.output})
+        raise ConfigError(f"--metrics_port is for a run in this process: {who} shows figures")
 
 
 def _look_at_messages(
@@ -244,6 +254,15 @@ def _launch(pipeline: beam.Pipeline, options: StreamOptions) -> Launched:
     return Launched(options.run_id, launch(pipeline), options.subscription or "", is_streaming=True)
 
 
+def _launch_on_flink(pipeline: beam.Pipeline, options: StreamOptions) -> Launched:
+    """Start the job on a cluster whose workers are processes of their own, and leave it running."""
+    from celes_beam.commands.launched import Launched  # noqa: PLC0415
+    from celes_beam.transforms.flink_stream import launch  # noqa: PLC0415
+
+    job = launch(pipeline, options.run_id)
+    return Launched(options.run_id, job, options.subscription or "", is_streaming=True)
+
+
 def _run_here(
     pipeline: beam.Pipeline,
     beam_flags: PipelineOptions,
@@ -273,7 +292,13 @@ def _run_here(
         shown.callback(forget_delivery, options.run_id)
         if options.metrics_port is not None:
             shown.enter_context(serve_metrics(options.metrics_port, meter))
-        run_until_stopped(pipeline, beam_flags, StopRequest(pulled.stop, _STOPPING))
+        run_until_stopped(
+            pipeline,
+            beam_flags,
+            StopRequest(pulled.stop, _STOPPING),
+            run_id=options.run_id,
+            is_over=pulled.is_over,
+        )
         delivery.finish(spec)
         figures = meter.read()
     if is_on_this_machine(beam_flags):

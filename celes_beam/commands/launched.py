@@ -18,16 +18,40 @@ class StartedJob:
     job_id: str
     region: str | None
 
+    def next_step(self, *, is_streaming: bool) -> str:
+        """What the user may do with it."""
+        named = self.job_id + (f" --region {self.region}" if self.region else "")
+        return (
+            f"gcloud dataflow jobs drain {named} ends it, losing nothing"
+            if is_streaming
+            else f"gcloud dataflow jobs show {named} tells how it goes; its last step commits"
+        )
+
+
+@dataclass(frozen=True)
+class FlinkJob:
+    """A stream on a Flink cluster, by the name that it has there."""
+
+    job_id: str
+    region: None = None
+
+    def next_step(self, *, is_streaming: bool) -> str:
+        """What the user may do with it."""
+        return (
+            "cancel it in Flink's page, or by flink cancel: nothing is lost, and what was not "
+            "acknowledged comes again to the next run"
+        )
+
 
 @dataclass(frozen=True)
 class Launched:
-    """A job on Dataflow: the run, what it reads, and the job.
+    """A job on Dataflow or Flink: the run, what it reads, and the job.
 
     It is None when a Flex Template is launched: the job is written for Dataflow to start.
     """
 
     run_id: str
-    job: StartedJob | None
+    job: StartedJob | FlinkJob | None
     reads: str
     is_streaming: bool = False
 
@@ -57,10 +81,5 @@ class Launched:
         console.print(facts)
         if self.job is None:
             return
-        named = self.job.job_id + (f" --region {self.job.region}" if self.job.region else "")
-        after = (
-            f"gcloud dataflow jobs drain {named} ends it, losing nothing"
-            if self.is_streaming
-            else f"gcloud dataflow jobs show {named} tells how it goes; its last step commits"
-        )
+        after = self.job.next_step(is_streaming=self.is_streaming)
         console.print(f"Next: {after}", soft_wrap=True)

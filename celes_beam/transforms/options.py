@@ -24,6 +24,7 @@ from celes_beam.errors import ConfigError
 from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.transforms import portable
 from celes_beam.transforms.flink_job import check_slots, ended_with_us
+from celes_beam.transforms.flink_stream import drained_when
 
 _SAMPLING_MS = 5
 _RUNNER_LACKS = re.compile(r"has validations errors|prism binary|binary URL", re.IGNORECASE)
@@ -83,7 +84,7 @@ def run_to_end(
     if portable.is_portable(options) and not portable.works_in_this_process(options):
         # What they count is not seen here.
         progress = "off"
-    with watch(run_id, total, mode=progress), _run_here():
+    with watch(run_id, total, mode=progress), _run_here(options):
         _run_and_wait(pipeline, options, run_id)
 
 
@@ -95,16 +96,28 @@ def _run_and_wait(pipeline: beam.Pipeline, options: PipelineOptions, run_id: str
 
 
 def run_until_stopped(
-    pipeline: beam.Pipeline, options: PipelineOptions, stopping: AbstractContextManager[object]
+    pipeline: beam.Pipeline,
+    options: PipelineOptions,
+    stopping: AbstractContextManager[object],
+    *,
+    run_id: str,
+    is_over: Callable[[], bool],
 ) -> None:
     """Run an unbounded pipeline on this machine until it ends; ``stopping`` handles signals.
 
+    ``is_over`` tells that its source has ended, which a runner may not heed by itself.
     Raises what its workers raise.
     """
-    with _run_here():
+    with _run_here(options):
         if is_local(options):
             with stopping, _runner_set_up(options):
                 pipeline.run().wait_until_finish()
+            return
+        if portable.is_portable(options):
+            with stopping, ended_with_us(pipeline, run_id), _runner_set_up(options):
+                result = pipeline.run()
+                with drained_when(pipeline.options, is_over):
+                    result.wait_until_finish()
             return
         # A runner beside us gets the Ctrl-C of a terminal, too, and would be gone before its work
         # is done; and Beam ends it by a handler of its own, which ours has to come after.
@@ -119,12 +132,12 @@ def run_until_stopped(
 
 
 @contextmanager
-def _run_here() -> Iterator[None]:
+def _run_here(options: PipelineOptions) -> Iterator[None]:
     # It warns of starting and ending each runner beside us, the last at exit.
     logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)
     _end_bundles_at_once()
     imports_are_over()
-    with worker_output_held():
+    with worker_output_held(show=not portable.is_portable(options)):
         yield
 
 

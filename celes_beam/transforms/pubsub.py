@@ -91,9 +91,9 @@ class PullMessages(beam.PTransform):
             start
             | beam.Impulse()
             | "Begin" >> beam.ParDo(_BeginFn())
-            | beam.ParDo(_PullFn(self, waits=waits, alone=is_portable(options))).with_output_types(
-                Messages
-            )
+            | beam.ParDo(
+                _PullFn(self, waits=waits, in_turn=is_portable(options))
+            ).with_output_types(Messages)
         )
 
 
@@ -114,12 +114,12 @@ class _BeginFn(beam.DoFn):
 class _PullFn(beam.DoFn):
     """Emits a batch in each bundle, and acks it when the runner says that the bundle is over.
 
-    ``alone`` is for Flink, where one worker has all bundles until the job is started again: then
-    the runner hangs up on the worker, and nobody says what became of the batches it had.
+    ``in_turn`` is for Flink, which starts a job again from its last checkpoint, hangs up on the
+    worker then, and does not say what became of the bundles since.
     """
 
-    def __init__(self, pull: PullMessages, *, waits: bool, alone: bool) -> None:
-        self._alone = alone
+    def __init__(self, pull: PullMessages, *, waits: bool, in_turn: bool) -> None:
+        self._in_turn = in_turn
         self._subscription = pull.subscription
         self._run_id = pull.run_id
         self._batching = Batching(pull.max_batch_rows, pull.max_batch_bytes, pull.max_batch_seconds)
@@ -160,11 +160,12 @@ class _PullFn(beam.DoFn):
         finalizer.register(_nothing)
         restriction = tracker.current_restriction()
         receiver = self._open(restriction[0])
-        if self._alone:
-            self._pulling.take_over(self)
-        ended, held = self._wait(receiver, *restriction)
+        messages, began, bundle = restriction
+        if self._in_turn:
+            self._pulling.begin(bundle)
+        ended, held = self._wait(receiver, messages, began)
         if held is not None:
-            if self._alone and not self._pulling.is_puller(self):
+            if self._in_turn and not self._pulling.is_current(bundle):
                 receiver.give_back(held)
                 return
             if not tracker.try_claim(len(held)):
@@ -174,7 +175,7 @@ class _PullFn(beam.DoFn):
             finalizer.register(functools.partial(self._ack, receiver, held))
             metrics.count_pulled(held.messages)
             yield TimestampedValue(held.messages, Timestamp(micros=min(held.messages.published)))
-            ended = self._enough(restriction[0] + len(held))
+            ended = self._enough(messages + len(held))
         if ended is not None:
             self._pulling.ended_by = ended
             receiver.give_back()

@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
 from apache_beam.transforms.core import RestrictionProvider
 
-Restriction = tuple[int, float]
-"""Messages so far, and when it all began: seconds since 1970."""
+Restriction = tuple[int, float, int]
+"""Messages so far, when it all began (seconds since 1970), and the number of the bundle."""
 
 
 class PullTracker(RestrictionTracker):
     """Claims messages by their number. Only a checkpoint splits it: one reader pulls at a time."""
 
     def __init__(self, restriction: Restriction) -> None:
-        self._messages, self._began = restriction
+        self._messages, self._began, self._bundle = restriction
         self._is_over = False
 
     def current_restriction(self) -> Restriction:
         """What was claimed so far."""
-        return self._messages, self._began
+        return self._messages, self._began, self._bundle
 
     def current_progress(self) -> RestrictionProgress:
         """Nobody knows how much there is."""
@@ -39,7 +39,8 @@ class PullTracker(RestrictionTracker):
         if fraction_of_remainder != 0 or self._is_over:
             return None
         self._is_over = True
-        return self.current_restriction(), self.current_restriction()
+        rest = (self._messages, self._began, self._bundle + 1)
+        return self.current_restriction(), rest
 
     def check_done(self) -> bool:
         """It is done whenever its reader says so."""
@@ -55,7 +56,7 @@ class PullProvider(RestrictionProvider):
 
     def initial_restriction(self, element: object) -> Restriction:
         """Nothing was pulled yet."""
-        return 0, time.time()
+        return 0, time.time(), 0
 
     def create_tracker(self, restriction: Restriction) -> PullTracker:
         """Go on from a restriction."""

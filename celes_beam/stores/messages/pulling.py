@@ -32,6 +32,7 @@ class Pulling:
     def __init__(self) -> None:
         self.stop_asked = False
         self.ended_by: Ended | None = None
+        self._bundle: int | None = None
         self._lock = threading.Lock()
         self._receiver: Receiver | None = None
         self._users = 0
@@ -64,6 +65,28 @@ class Pulling:
             receiver.close()
             done = receiver.figures()
             self._before = _sum(self._before, done)
+
+    def begin(self, bundle: int) -> None:
+        """Note that a bundle begins, by its number; those of a run follow each other.
+
+        One that does not comes from a runner that has started the job again from its last
+        checkpoint, and says no word of what it had under way: what was taken, and not acked, is
+        given back.
+        """
+        with self._lock:
+            before, self._bundle = self._bundle, bundle
+            if before in {None, bundle - 1} or self._receiver is None:
+                return
+            receiver = self._receiver
+        receiver.give_back_taken()
+
+    def is_current(self, bundle: int) -> bool:
+        """Whether no other bundle began since."""
+        return self._bundle == bundle
+
+    def is_over(self) -> bool:
+        """Whether it pulls no more."""
+        return self.ended_by is not None
 
     def figures(self) -> Figures:
         """What its receivers have done so far, and what is held now."""

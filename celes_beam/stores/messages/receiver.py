@@ -6,6 +6,7 @@ Plain pulls, one request after another: the callbacks of StreamingPull cost more
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -191,6 +192,13 @@ class Receiver:
             ids = self._holding.drop_waiting()
             self._changed.notify_all()
         self._return(ids)
+
+    def give_back_taken(self) -> None:
+        """Make all batches that were taken, and not acked, available to others at once."""
+        with self._changed:
+            taken = self._holding.taken_before(math.inf)
+        for held in taken:
+            self.give_back(held)
 
     def stop_pulling(self) -> None:
         """Ask for no more messages; those that wait can be taken."""
