@@ -212,8 +212,11 @@ def _say(options: CompareOptions, text: str) -> None:
 
 
 def _report(options: CompareOptions, found: LakeInput, comparison: Comparison) -> None:
+    from celes_beam.commands.compare_options import rows_flag  # noqa: PLC0415
     from celes_beam.report.content import make_content  # noqa: PLC0415
     from celes_beam.report.write import write_report  # noqa: PLC0415
 
     assert options.report is not None
-    write_report(options.report, make_content(found, comparison), options.language)
+    is_kept = options.input is not None or options.keep is not None
+    called = None if is_kept or found.rows is None else rows_flag(found.rows)
+    write_report(options.report, make_content(found, comparison, called=called), options.language)

@@ -18,6 +18,8 @@ from celes_beam.local.processes import process_library
 from celes_beam.report.page import check_installed
 from celes_beam.stores.warehouse.table_name import parse_table_name
 
+_THOUSANDS = 3
+
 
 @dataclass(frozen=True)
 class CompareOptions:
@@ -44,7 +46,7 @@ class CompareOptions:
     @property
     def named_input(self) -> str:
         """What is compared on: the input, or the flag that had it generated, in any language."""
-        return self.input if self.input is not None else f"--rows {','.join(map(str, self.sizes))}"
+        return self.input if self.input is not None else rows_flag(*self.sizes)
 
     def question(self, root: str) -> Question:
         """What engines are asked about a lake."""
@@ -58,6 +60,17 @@ class CompareOptions:
             own_flags=self.engine_flags,
             timeout=self.timeout,
         )
+
+
+def rows_flag(*sizes: int) -> str:
+    """The flag that has lakes of these sizes generated, as one types it: ``--rows 1e6,25e5``."""
+    return f"--rows {','.join(map(_typed, sizes))}"
+
+
+def _typed(size: int) -> str:
+    digits = str(size).rstrip("0")
+    zeros = len(str(size)) - len(digits)
+    return f"{digits}e{zeros}" if zeros >= _THOUSANDS else str(size)
 
 
 def compare_options(flags: argparse.Namespace) -> CompareOptions:

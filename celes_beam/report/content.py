@@ -46,13 +46,20 @@ class Verdict:
 
 
 def make_content(
-    found: LakeInput, comparison: Comparison | None = None, tell: Told = lambda rows, size: None
+    found: LakeInput,
+    comparison: Comparison | None = None,
+    tell: Told = lambda rows, size: None,
+    *,
+    called: str | None = None,
 ) -> Content:
     """Read a lake or plain folder once, and gather all that its report says.
 
-    Raises ``IntegrityError`` when rows do not add up, and what the reader raises.
+    It is ``called`` so where its root, a folder that is removed, would mean nothing. Raises
+    ``IntegrityError`` when rows do not add up, and what the reader raises.
     """
     lake = describe_lake(found)
+    if called is not None:
+        lake = msgspec.structs.replace(lake, root=called)
     started = time.perf_counter()
     gathered = gather(found, tell)
     return Content(

@@ -146,13 +146,16 @@ def test_sizes_are_generated_and_removed(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("TMPDIR", str(work))
     monkeypatch.setattr("tempfile.tempdir", None)
 
-    code, found = compare(
-        "--rows", "3000,1000", "--engines", "duckdb", "--repeat", "1", folder=tmp_path
-    )
+    report = tmp_path / "report.html"
+    flags = ["--engines", "duckdb", "--repeat", "1", "--report", str(report)]
+    code, found = compare("--rows", "3000,1000", *flags, folder=tmp_path)
 
     assert code == 0
     assert found.sizes == (1000, 3000)
-    assert found.input == "--rows 1000,3000"
+    assert found.input == "--rows 1e3,3e3"
+    html = report.read_text(encoding="utf-8")
+    assert "<title>Informe de ventas · --rows 3e3</title>" in html
+    assert str(work) not in html
     assert [path.name for path in work.iterdir()] == []
 
 

@@ -51,7 +51,7 @@ def test_what_engines_are_asked() -> None:
 def test_sizes_rise() -> None:
     asked = options("--rows", "1e6, 1000,2_000,1e6")
     assert asked.sizes == (1000, 2000, 1_000_000)
-    assert asked.named_input == "--rows 1000,2000,1000000"
+    assert asked.named_input == "--rows 1e3,2e3,1e6"
 
 
 @pytest.mark.parametrize(
