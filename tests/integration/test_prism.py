@@ -1,0 +1,138 @@
+"""A stream on Prism: what goes wrong is one line, and nothing of it is left running."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from celes_beam.stores.cloud.clients import publisher_client
+from tests.tools import need_tool
+from tests.topics import Topic
+
+PATIENCE = 90.0
+SALE = {
+    "id_cliente": 1,
+    "fecha_de_transaccion": "2024-05-03",
+    "cantidad_de_venta": 1.25,
+    "categoria_de_producto": "Hogar",
+    "region_de_venta": "Norte",
+}
+DELETES_ITS_DEAD_LETTER_TOPIC = """
+import sys
+from celes_beam.stores.cloud.clients import publisher_client
+from celes_beam.stores.messages import dead_letter_topic as at
+before = at.check_dead_letter_topic
+def look_and_delete(topic, read):
+    before(topic, read)
+    with publisher_client() as client:
+        client.delete_topic(topic=topic)
+at.check_dead_letter_topic = look_and_delete
+from pipelines.streaming import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def topic(pubsub: str) -> Topic:
+    return Topic.make()
+
+
+@pytest.fixture
+def prism() -> list[str]:
+    return ["--runner", "PrismRunner", "--prism_location", need_tool("prism", "make prism")]
+
+
+def send(topic: Topic, *messages: bytes) -> None:
+    with publisher_client() as client:
+        for message in messages:
+            client.publish(topic.path, message).result(PATIENCE)
+
+
+@contextmanager
+def streamed(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process group of which nothing is left afterwards."""
+    with log.open("wb") as written:
+        running = subprocess.Popen(
+            [sys.executable, *command],
+            stdout=written,
+            stderr=written,
+            env=os.environ,
+            start_new_session=True,
+        )
+    try:
+        yield running
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait(PATIENCE)
+
+
+def test_what_a_worker_raises_is_one_line_and_nothing_is_acked(
+    prism: list[str], topic: Topic, tmp_path: Path
+) -> None:
+    letters = Topic.make()
+    send(topic, b"no row", json.dumps(SALE).encode())
+    flags = ["--subscription", topic.subscription, "--output", str(tmp_path / "lake")]
+    flags += ["--dead_letter_topic", letters.path, "--max_batch_seconds", "0.2"]
+    flags += ["--progress", "off", *prism]
+    log = tmp_path / "log"
+    with streamed(["-c", DELETES_ITS_DEAD_LETTER_TOPIC, *flags], log) as running:
+        assert running.wait(PATIENCE) in {1, 2}, log.read_text()
+        # Prism went with it.
+        waited(lambda: not running_in_group(running.pid))
+
+    said = log.read_text().splitlines()
+    assert letters.path in said[-1]
+    assert said[-1].startswith("pipelines.streaming: ")
+    assert [line for line in said if "Traceback" in line or "RuntimeError" in line] == []
+    assert len(topic.pull(2, then_no_more=False)) == 2
+
+
+@pytest.mark.slow
+def test_figures_for_prometheus(prism: list[str], topic: Topic, tmp_path: Path) -> None:
+    flags = ["--subscription", topic.subscription, "--output", str(tmp_path / "lake")]
+    flags += ["--metrics_port", "0", "--max_batch_seconds", "0.2", *prism]
+    log = tmp_path / "log"
+    with streamed(["-m", "pipelines.streaming", *flags], log) as running:
+        send(topic, json.dumps(SALE).encode(), b"no row")
+        url = waited(lambda: next((w for w in log.read_text().split() if "/metrics" in w), ""))
+
+        def figures() -> str:
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+                return str(answer.read(), "utf-8")
+
+        waited(lambda: "celes_beam_rows_read_total 2.0" in figures())
+        assert 'celes_beam_rows_rejected_total{reason="malformed"} 1.0' in figures()
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(PATIENCE) == 0, log.read_text()
+
+
+def running_in_group(group: int) -> list[str]:
+    """Processes of a group that run; those that have ended may wait to be noticed."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            name, _, rest = path.read_text().partition(") ")
+            state, _, in_group = rest.split()[:3]
+            if int(in_group) == group and state not in "ZX":
+                found.append(name)
+    return found
+
+
+def waited(ask: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while not (found := ask()):
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.05)
+    return found
