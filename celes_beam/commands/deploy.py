@@ -271,6 +271,8 @@ def _do(commands: Sequence[Sequence[str]], *, only_print: bool) -> int:
             continue
         ended = subprocess.run([_program(command[0]), *command[1:]], check=False)
         if ended.returncode:
-            print(f"{command[0]} ended with code {ended.returncode}", file=sys.stderr)
-            return ended.returncode
+            # As a shell has it, where a signal ended it.
+            code = ended.returncode if ended.returncode > 0 else 128 - ended.returncode
+            print(f"{command[0]} ended with code {code}", file=sys.stderr)
+            return code
     return 0

@@ -196,6 +196,16 @@ def test_a_command_that_fails_ends_ours_with_its_code(
     assert "gcloud ended with code 7" in capsys.readouterr().err
 
 
+def test_a_command_that_is_killed_ends_ours_as_a_shell_would(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    log = _stand_in(tmp_path, monkeypatch, "gcloud")
+    (log.parent / "bin" / "gcloud").write_text("#!/bin/sh\nkill -TERM $$\n")
+
+    assert main([*RUN, *OUTPUT]) == 143
+    assert "gcloud ended with code 143" in capsys.readouterr().err
+
+
 def test_a_program_that_is_missing_is_named_with_its_remedy(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
