@@ -22,6 +22,8 @@ BIGQUERY_GRPC_EMULATOR = "BIGQUERY_GRPC_EMULATOR_HOST"
 PUBSUB_EMULATOR = "PUBSUB_EMULATOR_HOST"
 LOCAL_PROJECT = "celes-dev"
 """The project of local stand-ins, which hold whatever they are asked for."""
+STORAGE_CONNECTIONS = 32
+"""Requests to Cloud Storage that may be under way at once."""
 _RETRY_LIMIT = timedelta(seconds=60)
 
 
@@ -141,11 +143,17 @@ def _storage_client(project: str | None, emulator: str | None) -> Any:
     # Slow to import, and needed for gs:// alone.
     from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
     from google.cloud import storage  # noqa: PLC0415
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415
 
     if emulator:
         anonymous = AnonymousCredentials()
-        return storage.Client(project=project or LOCAL_PROJECT, credentials=anonymous)
-    return storage.Client(project=project)
+        client = storage.Client(project=project or LOCAL_PROJECT, credentials=anonymous)
+    else:
+        client = storage.Client(project=project)
+    # By itself it keeps ten connections, and makes those of further threads anew each time.
+    for scheme in ("http://", "https://"):
+        client._http.mount(scheme, HTTPAdapter(pool_maxsize=STORAGE_CONNECTIONS))
+    return client
 
 
 @functools.lru_cache(maxsize=8)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from celes_beam.errors import IntegrityError, StorageError, UsageError
 from celes_beam.stores.cloud.clients import (
     GCS_SCHEME,
+    STORAGE_CONNECTIONS,
     arrow_filesystem,
     storage_client,
     storage_retry,
@@ -24,7 +25,7 @@ from celes_beam.stores.lake.gcs_staging import GcsStagingArea, sweep_left_behind
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.stored import StoredFile
 
-AT_ONCE = 8
+AT_ONCE = STORAGE_CONNECTIONS
 _ROLE = "roles/storage.objectUser"
 _FIELDS = "items(name,size,updated,crc32c),nextPageToken"
 
