@@ -277,10 +277,8 @@ def _run_here(
     from celes_beam.commands.stream_summary import StreamSummary, ended_by  # noqa: PLC0415
     from celes_beam.stores.messages.pulling import forget_pulling, pulling  # noqa: PLC0415
     from celes_beam.stores.stream.sharing import forget_delivery, shared_delivery  # noqa: PLC0415
-    from celes_beam.transforms.options import (  # noqa: PLC0415
-        is_on_this_machine,
-        run_until_stopped,
-    )
+    from celes_beam.transforms.options import run_until_stopped  # noqa: PLC0415
+    from celes_beam.transforms.portable import is_portable  # noqa: PLC0415
 
     pulled, delivery = pulling(options.run_id), shared_delivery(options.run_id)
     started = time.perf_counter()
@@ -301,7 +299,8 @@ def _run_here(
         )
         delivery.finish(spec)
         figures = meter.read()
-    if is_on_this_machine(beam_flags):
+    # A job of Flink that was restarted counts again here, and from its last checkpoint there.
+    if not is_portable(beam_flags):
         _check_live(options, figures)
     return StreamSummary.of(
         figures,

@@ -1,4 +1,4 @@
-"""Live windows while a stream runs, on Prism, against the local Pub/Sub and BigQuery."""
+"""Live windows while a stream runs, on Prism and Flink, with the local Pub/Sub and BigQuery."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from celes_beam.errors import ConfigError
 from celes_beam.stores.cloud.clients import LOCAL_PROJECT, bigquery_client, publisher_client
 from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
 from pipelines import streaming
+from tests.flink_cluster import ON_FLINK, FlinkCluster
 from tests.numbered import Numbered
 from tests.tools import ROOT, need_tool
 from tests.topics import Topic
@@ -46,6 +47,15 @@ def table(dataset: str) -> TableName:
 @pytest.fixture
 def prism() -> list[str]:
     return ["--runner", "PrismRunner", "--prism_location", need_tool("prism", "make prism")]
+
+
+@pytest.fixture(params=["PrismRunner", pytest.param("Flink", marks=ON_FLINK)])
+def live_runner(request: pytest.FixtureRequest) -> list[str]:
+    """Flags of each runner of this machine that has live windows."""
+    if request.param == "Flink":
+        cluster: FlinkCluster = request.getfixturevalue("flink")
+        return cluster.flags
+    return list(request.getfixturevalue("prism"))
 
 
 @dataclass
@@ -147,14 +157,14 @@ def until(is_so: Any, running: subprocess.Popen[bytes]) -> None:
 
 
 def test_sums_of_windows_while_the_stream_runs(
-    prism: list[str], topic: Topic, table: TableName, tmp_path: Path
+    live_runner: list[str], topic: Topic, table: TableName, tmp_path: Path
 ) -> None:
     sent = Sent(topic, 2)
     live = table.beside("ventas_en_vivo")
     flags = ["--subscription", topic.subscription, "--bigquery_table", str(table)]
     flags += ["--live_windows", "2s", "--idle_timeout", "6", "--max_batch_seconds", "0.2"]
     flags += ["--live_lateness", "10m"]
-    with streamed([*flags, *prism], tmp_path) as running:
+    with streamed([*flags, *live_runner], tmp_path) as running:
         began = now()
         while now() - began < timedelta(seconds=5):
             sent.send([now()] * 20)
@@ -183,12 +193,12 @@ def told_of(shown: dict[Group, tuple[int, Decimal]]) -> int:
 
 
 def test_sigterm_tells_windows_that_are_open(
-    prism: list[str], topic: Topic, table: TableName, tmp_path: Path
+    live_runner: list[str], topic: Topic, table: TableName, tmp_path: Path
 ) -> None:
     sent = Sent(topic, 86_400)
     flags = ["--subscription", topic.subscription, "--bigquery_table", str(table)]
     flags += ["--live_windows", "1d", "--live_table", "por_dia", "--max_batch_seconds", "0.1"]
-    with streamed([*flags, *prism], tmp_path) as running:
+    with streamed([*flags, *live_runner], tmp_path) as running:
         sent.send([now()] * 50)
         until(lambda: counted(table) == 50, running)
         running.send_signal(signal.SIGTERM)
