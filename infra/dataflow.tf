@@ -3,14 +3,15 @@ locals {
   subnetwork = "regions/${var.region}/subnetworks/${google_compute_subnetwork.dataflow.name}"
 }
 
-# The template and its image have to be there first (image_version).
+# The template and its image have to be there first (image_version). A change of it, or of the
+# parameters, updates the job in its place; another max_workers drains it, and starts the next.
 resource "google_dataflow_flex_template_job" "streaming" {
   count    = var.streaming ? 1 : 0
   provider = google-beta
 
   name                    = local.streaming_job
   region                  = var.region
-  container_spec_gcs_path = "gs://${google_storage_bucket.staging.name}/templates/streaming.json"
+  container_spec_gcs_path = "gs://${google_storage_bucket.staging.name}/templates/${var.image_version}/streaming.json"
   service_account_email   = local.email["worker"]
   sdk_container_image     = "${local.image}:${var.image_version}"
   subnetwork              = local.subnetwork

@@ -4,7 +4,7 @@ output "image" {
 }
 
 output "templates" {
-  description = "Where the templates go: celes-beam deploy template."
+  description = "Where the templates go, in a folder for each version: celes-beam deploy template."
   value       = "gs://${google_storage_bucket.staging.name}/templates"
 }
 

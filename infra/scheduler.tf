@@ -37,7 +37,7 @@ resource "google_cloud_scheduler_job" "batch" {
     body = base64encode(jsonencode({
       launchParameter = {
         jobName              = local.batch_job
-        containerSpecGcsPath = "gs://${google_storage_bucket.staging.name}/templates/batch.json"
+        containerSpecGcsPath = "gs://${google_storage_bucket.staging.name}/templates/${var.image_version}/batch.json"
         parameters           = local.batch_parameters
         environment = {
           serviceAccountEmail  = local.email["worker"]

@@ -95,8 +95,8 @@ def _add_template(kinds: argparse._SubParsersAction[Any]) -> None:
     command.add_argument(
         "--to",
         metavar="FOLDER",
-        help="folder of a bucket, such as gs://PROJECT-celes-staging/templates (default: only "
-        "make the file)",
+        help="folder of a bucket, such as gs://PROJECT-celes-staging/templates/VERSION (default: "
+        "only make the file)",
     )
     command.add_argument(
         "--folder",
@@ -122,7 +122,7 @@ def _add_run(kinds: argparse._SubParsersAction[Any]) -> None:
         "--template",
         required=True,
         metavar="FILE",
-        help="the template's file, such as gs://PROJECT-celes-staging/templates/batch.json",
+        help="the template's file, such as gs://PROJECT-celes-staging/templates/VERSION/batch.json",
     )
     add_image(command)
     command.add_argument(

@@ -112,7 +112,7 @@ def check_template(value: str) -> None:
     if not _TEMPLATE.fullmatch(value):
         raise ConfigError(
             f"--template {value}: expected the file that celes-beam deploy template put into a "
-            "bucket, such as gs://PROJECT-celes-staging/templates/batch.json"
+            "bucket, such as gs://PROJECT-celes-staging/templates/VERSION/batch.json"
         )
 
 

@@ -256,6 +256,17 @@ def test_jobs_are_private_encrypted_and_run_as_the_worker(planned: list[Planned]
     assert environment["subnetwork"] == f"regions/{REGION}/subnetworks/celes-dataflow"
 
 
+def test_launcher_and_workers_are_of_one_version(planned: list[Planned]) -> None:
+    version = EVERYTHING["image_version"]
+    folder = f"gs://{EVERYTHING['project']}-celes-staging/templates/{version}"
+    (stream,) = of_kind(planned, "google_dataflow_flex_template_job")
+    batch = launch(planned)
+    assert stream["container_spec_gcs_path"] == f"{folder}/streaming.json"
+    assert batch["containerSpecGcsPath"] == f"{folder}/batch.json"
+    for image in (stream["sdk_container_image"], batch["environment"]["sdkContainerImage"]):
+        assert image.endswith(f":{version}")
+
+
 def test_jobs_are_given_what_their_templates_have(planned: list[Planned]) -> None:
     (stream,) = of_kind(planned, "google_dataflow_flex_template_job")
     for name, given in (

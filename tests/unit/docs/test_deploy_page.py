@@ -99,6 +99,9 @@ def test_every_block_runs_in_a_shell_one_after_another(calls: list[list[str]]) -
     """No variable is missing, and nothing is quoted wrongly."""
     pushed = {call[4] for call in calls if call[1:3] == ["deploy", "build"]}
     assert {image.partition(":")[2] for image in pushed} == {__version__}
+    # Where infra/ looks for them.
+    folders = {call[call.index("--to") + 1] for call in calls if "--to" in call}
+    assert folders == {f"gs://my-sales-1234-celes-staging/templates/{__version__}"}
     assert ["docker", "run"] in [call[:2] for call in calls]
     granted = [call for call in calls if call[1:3] == ["projects", "add-iam-policy-binding"]]
     assert len(granted) > 10

@@ -137,6 +137,9 @@ def test_cloud_build_makes_templates_as_the_workflow_does(
     assert cli.main([*given, "--print"]) == 0
     assert "gs://p-s/temp" in capsys.readouterr().out
     (by_workflow,) = _our_commands(FOLDER / "template.yml")
+    # A folder for each version, where infra/ looks for them.
+    assert by_workflow[by_workflow.index("--to") + 1].endswith("-staging/templates/$VERSION")
+    assert "${_STAGING}/templates/${_VERSION}/" in CLOUD_BUILD.read_text()
     flags = {word for word in by_workflow if word.startswith("--")} - {"--to"}
     assert {arg.partition("=")[0] for arg in step["args"] if arg[:2] == "--"} == flags | {
         "--folder"
