@@ -9,6 +9,7 @@ import pytest
 
 from celes_beam.errors import StorageError, UsageError
 from celes_beam.sales.messages import MessageRules, check_messages
+from celes_beam.stores.messages import topic_writer
 from celes_beam.stores.messages.dead_letters import DeadLetters
 from tests.faults import nth
 from tests.grpc_faults import GrpcFaultProxy
@@ -55,6 +56,16 @@ def test_after_a_lost_answer_rows_may_be_there_twice_and_none_is_missing(
     assert send(topic, proxy, monkeypatch) == len(DATA)
     assert fault.happened == 1
     assert sorted(topic.pull(len(DATA) + 1_000).data) == sorted(DATA + DATA[1_000:2_000])
+
+
+def test_a_request_that_is_not_answered_is_sent_again(
+    topic: Topic, proxy: GrpcFaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topic_writer, "_ANSWER_SECONDS", 0.3)
+    fault = proxy.add("silence", nth(1, 3), method="Publish")
+    assert send(topic, proxy, monkeypatch) == len(DATA)
+    assert fault.happened == 2
+    assert sorted(topic.pull(len(DATA)).data) == sorted(DATA)
 
 
 @pytest.mark.parametrize(

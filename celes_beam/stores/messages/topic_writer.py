@@ -23,6 +23,8 @@ MOST_VALUE_BYTES = 1024
 
 PUBLISHER = "roles/pubsub.publisher"
 _RETRY_SECONDS = 60.0
+_ANSWER_SECONDS = 15.0
+"""A request without an answer is sent again after so long: it must not use up the time for all."""
 _FRAME_BYTES = 16
 """At most this much stands around a field of a message."""
 Outgoing = tuple[bytes, Mapping[str, str]]
@@ -40,7 +42,7 @@ class TopicWriter:
         from google.api_core import exceptions, retry  # noqa: PLC0415 - slow to import
 
         self.topic = topic
-        self._seconds = seconds
+        self._timeout = min(seconds, _ANSWER_SECONDS)
         self._retry = retry.Retry(
             predicate=retry.if_exception_type(
                 exceptions.Aborted,
@@ -102,7 +104,7 @@ class TopicWriter:
         try:
             with cloud_errors("write to", self.topic, needs=PUBLISHER):
                 answer = self._client.publish(
-                    request=PublishRequest.wrap(request), retry=self._retry, timeout=self._seconds
+                    request=PublishRequest.wrap(request), retry=self._retry, timeout=self._timeout
                 )
         except UsageError as error:
             if isinstance(error.__cause__, exceptions.NotFound):
