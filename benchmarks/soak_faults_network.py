@@ -1,7 +1,7 @@
 """A network between our processes and the local servers that fails now and then, and heals at once.
 
-Single requests are dropped, reset, cut, refused, or lose their answer, at a few percent; now and
-then a whole service is away for some seconds.
+Single requests are dropped, reset, cut, late, refused, not answered, or lose their answer, at a few
+percent in all; now and then a whole service is away for some seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.grpc_faults import GrpcFaultProxy
 if TYPE_CHECKING:
     from celes_beam.local.servers import Server
 
-_HTTP = ("drop", "reset", "half", "cut", "lose_answer", "busy", "failing", "away")
+_HTTP = ("drop", "reset", "half", "cut", "lose_answer", "delay", "busy", "failing", "away")
 _STATUS = {"busy": 429, "failing": 500, "away": 503}
 # Of a piece that is sent again, for its answer was lost, the local server may make an object twice
 # as long: Cloud Storage goes by the piece's range.
@@ -36,14 +36,16 @@ _APPENDS: tuple[dict[str, Any], ...] = (
     {"how": "break"},
     {"how": "lose_answer"},
     {"how": "finish"},
+    {"how": "silence"},
     {"how": "answer", "code": grpc.StatusCode.UNAVAILABLE},
     {"how": "answer", "code": grpc.StatusCode.RESOURCE_EXHAUSTED, "ends": True},
 )
 _CALLS: tuple[dict[str, Any], ...] = tuple(
     {"how": how, "method": method}
     for method in ("Publish", "Pull", "Acknowledge", "ModifyAckDeadline")
-    for how in ("answer", "lose_answer")
+    for how in ("answer", "lose_answer", "silence")
 )
+_DELAY_SECONDS = 3.0
 _MORE_APPENDS = 3
 """There are few of them, one or two for each batch."""
 _PAUSE_SECONDS = (60.0, 180.0)
@@ -147,4 +149,4 @@ def _http_fault(proxy: FaultProxy, kind: str, when: Callable[[int], bool]) -> An
     if kind in _STATUS:
         return proxy.add("answer", when, status=_STATUS[kind])
     how: Any = kind
-    return proxy.add(how, when, path=_HEARD.get(kind, ""))
+    return proxy.add(how, when, path=_HEARD.get(kind, ""), seconds=_DELAY_SECONDS)
