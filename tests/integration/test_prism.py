@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
@@ -11,16 +13,35 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from celes_beam.stores.cloud.clients import publisher_client
-from tests.tools import need_tool
+from celes_beam.contract import AMOUNT, CATEGORY, DATE, REGION
+from celes_beam.sales.traffic import what_was_published
+from celes_beam.stores.cloud.clients import LOCAL_PROJECT, bigquery_client, publisher_client
+from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
+from tests.known_stream import (
+    ERRORS,
+    SEED,
+    Places,
+    batches,
+    check_everywhere,
+    process,
+    until_more,
+)
+from tests.known_stream import PATIENCE as KNOWN_PATIENCE
+from tests.tools import ROOT, need_tool
 from tests.topics import Topic
 
 PATIENCE = 90.0
+ROWS = 50_000
+KILLS = 5
+PAGE = ROOT / "docs" / "live-windows.md"
+Group = tuple[date, str, str]
 SALE = {
     "id_cliente": 1,
     "fecha_de_transaccion": "2024-05-03",
@@ -116,6 +137,53 @@ def test_figures_for_prometheus(prism: list[str], topic: Topic, tmp_path: Path) 
         assert 'celes_beam_rows_rejected_total{reason="malformed"} 1.0' in figures()
         running.send_signal(signal.SIGTERM)
         assert running.wait(PATIENCE) == 0, log.read_text()
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_with_live_windows(
+    prism: list[str], pubsub: str, dataset: str, tmp_path: Path
+) -> None:
+    places, table, lake = Places(), parse_table_name(f"{dataset}.ventas"), tmp_path / "lake"
+    stream = [*places.stream(table, lake), "--delivery", "exactly_once", *prism]
+    stream += ["--live_windows", "1d"]
+    chance = random.Random(7)
+    log = tmp_path / "log"
+    with process(*places.publish(ROWS, 4000), log=log) as publisher:
+        for _ in range(KILLS):
+            with process(*stream, log=log) as killed:
+                until_more(lake, batches(lake), killed)
+                time.sleep(chance.random())
+        assert publisher.wait(KNOWN_PATIENCE) == 0, log.read_text()
+    with process(*stream, "--idle_timeout", "15", log=log) as last:
+        assert last.wait(KNOWN_PATIENCE) == 0, log.read_text()
+
+    check_everywhere(places, ROWS, table, lake, is_exactly_once=True)
+    truth: dict[Group, tuple[int, Decimal]] = {}
+    for row in what_was_published(SEED, 0, ROWS, ERRORS, knows_names=False).accepted.to_pylist():
+        group = row[DATE].date(), row[CATEGORY], row[REGION]
+        rows, total = truth.get(group, (0, Decimal(0)))
+        truth[group] = rows + 1, total + row[AMOUNT]
+    # Too little is told after a kill, never too much.
+    found = shown(table)
+    assert all(n <= truth[g][0] and total <= truth[g][1] for g, (n, total) in found.items())
+    (sql,) = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    ask(re.sub(r"\b60\b", "86400", sql.replace("tienda.", f"{table.dataset}.")))
+    assert shown(table) == truth
+
+
+def ask(query: str) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in bigquery_client(LOCAL_PROJECT).query(query).result()]
+
+
+def shown(table: TableName) -> dict[Group, tuple[int, Decimal]]:
+    """What the view tells of each window."""
+    rows = ask(
+        f"SELECT inicio, {CATEGORY}, {REGION}, ventas, total "
+        f"FROM `{table.beside('ventas_por_ventana').path}`"
+    )
+    return {
+        (start.date(), category, region): (n, sums) for start, category, region, n, sums in rows
+    }
 
 
 def running_in_group(group: int) -> list[str]:
