@@ -19,6 +19,8 @@ from tests.numbered import Numbered, pull_process
 from tests.pull_process import AppendNumbers
 
 MESSAGES = 5_000
+# On Flink a source stays until its job is stopped: tests/integration/test_flink_streaming.py.
+WHERE_IT_ENDS = pytest.mark.parametrize("runner", ["DirectRunner", "PrismRunner"], indirect=True)
 
 
 @pytest.fixture
@@ -52,6 +54,7 @@ def written(out: Path) -> list[int]:
     return [int(line) for line in out.read_text().split()]
 
 
+@WHERE_IT_ENDS
 def test_everything_arrives_once_and_is_acked(
     runner: list[str], numbered: Numbered, tmp_path: Path
 ) -> None:
@@ -71,6 +74,7 @@ def test_everything_arrives_once_and_is_acked(
     assert counts["messages_pulled"] == MESSAGES
 
 
+@WHERE_IT_ENDS
 def test_max_messages_is_exact(runner: list[str], numbered: Numbered, tmp_path: Path) -> None:
     numbered.publish(range(1_500))
     out = tmp_path / "out"
@@ -85,6 +89,7 @@ def test_max_messages_is_exact(runner: list[str], numbered: Numbered, tmp_path: 
     assert sorted(written(out) + numbered.left(expected=266)) == list(range(1_500))
 
 
+@WHERE_IT_ENDS
 def test_a_sink_that_raises_has_nothing_acked(
     runner: list[str], numbered: Numbered, tmp_path: Path
 ) -> None:
@@ -127,6 +132,7 @@ def test_sigterm_writes_and_acks_what_was_pulled(
     assert sorted(done + rest) == list(range(30_000))
 
 
+@WHERE_IT_ENDS
 @pytest.mark.slow
 def test_killed_again_and_again_it_loses_nothing(
     runner: list[str], pubsub: str, tmp_path: Path
