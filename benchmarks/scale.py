@@ -52,6 +52,8 @@ FLINK_SIZES = (50_000_000, 200_000_000)
 STAGE_ROWS = 4_000_000
 STAGE_MESSAGES = 100_000
 STREAM_MESSAGES = 100_000
+FEW_MESSAGES = 5_000
+AGGREGATE_ROWS = 16_000_000
 REQUEST_ROWS = 2_000_000
 LAYOUTS = ("region_de_venta", "categoria_de_producto,region_de_venta")
 """Of few and of many files."""
@@ -78,12 +80,13 @@ def measure_stages(before: Measured, asked: Asked, say: Say) -> Measured:
         folder = Path(name)
         lake = folder / "lake"
         rows, messages = asked.of(STAGE_ROWS), asked.of(STAGE_MESSAGES)
-        making = ["-m", "pipelines.batch", "--rows", str(rows), "--output", str(lake)]
+        read = asked.of(AGGREGATE_ROWS)
+        making = ["-m", "pipelines.batch", "--rows", str(read), "--output", str(lake)]
         run_process([sys.executable, *making, "--progress", "off"])
         for way, count, place in (
             (GENERATE, rows, folder),
             (CSV, rows, folder),
-            (AGGREGATE, rows, lake),
+            (AGGREGATE, read, lake),
             (MESSAGES, messages, folder),
             (NATIVE, messages, folder),
             (FLUSH, messages, folder),
@@ -129,17 +132,23 @@ def measure_stream(before: Measured, asked: Asked, say: Say) -> Measured:
     from benchmarks.streaming import contestants  # noqa: PLC0415
     from celes_beam.local.servers import start_bigquery, start_pubsub  # noqa: PLC0415
 
-    messages, seconds = asked.of(STREAM_MESSAGES), {}
+    found: dict[int, dict[str, float]] = {}
+    whole, few = asked.of(STREAM_MESSAGES), asked.of(FEW_MESSAGES)
     with (
         tempfile.TemporaryDirectory(prefix="celes-scale-", dir=asked.folder) as name,
         local_servers(Path(name), start_bigquery),
         Renewed(Path(name), start_pubsub) as pubsub,
     ):
-        for way in contestants(messages, pubsub):
-            if way.name in (PULL, APPEND, *STREAM_WAYS):
-                seconds[way.name] = run_once(way).seconds
-                say(f"{way.name}: {messages / seconds[way.name]:,.0f} messages/s")
-    return msgspec.structs.replace(before, stream=Stream(messages, seconds))
+        for messages, ways in ((few, STREAM_WAYS), (whole, (PULL, APPEND, *STREAM_WAYS))):
+            found[messages] = {
+                way.name: run_once(way).seconds
+                for way in contestants(messages, pubsub)
+                if way.name in ways
+            }
+            for way_name, seconds in found[messages].items():
+                say(f"{way_name}, {messages:,} messages: {messages / seconds:,.0f} messages/s")
+    stream = Stream(whole, found[whole], few, found[few])
+    return msgspec.structs.replace(before, stream=stream)
 
 
 def measure_flink(before: Measured, asked: Asked, say: Say) -> Measured:

@@ -104,10 +104,15 @@ class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Stream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Seconds of ``messages`` messages against the local Pub/Sub and BigQuery, by way."""
+    """Seconds of ``messages`` messages against the local Pub/Sub and BigQuery, by way.
+
+    ``few`` are those of ``few_messages``, of the ways that are whole streams.
+    """
 
     messages: int
     seconds: dict[str, float]
+    few_messages: int = 0
+    few: dict[str, float] = {}
 
 
 class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

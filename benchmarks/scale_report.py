@@ -16,7 +16,7 @@ from benchmarks.scale_limits import Limits
 from benchmarks.scale_measured import AGGREGATE, GENERATE, Measured, Run, Stages
 from benchmarks.scale_model import predicted_cpu, predicted_seconds
 from benchmarks.scale_runs import FEW
-from benchmarks.scale_stream import predicted_message_seconds
+from benchmarks.scale_stream import predicted_stream_seconds
 from benchmarks.section import Goal
 from celes_beam.plan.prices import Prices
 
@@ -179,18 +179,18 @@ def flink_predictions(measured: Measured) -> Iterator[tuple[Run, float]]:
 
 
 def stream_table(measured: Measured) -> Table:
-    """Messages a second against the local servers, and what the parts of the work predict."""
+    """Streams against the local servers, and what the parts of their work predict."""
     stream = measured.stream
     if stream is None:
         return []
-    table = [["Way", "messages/s", "us a message", "predicted us", "error"]]
+    table = [["Way", "messages/s", "predicted s", "measured s", "error"]]
     for way, seconds in stream.seconds.items():
-        each = seconds / stream.messages
-        predicted = predicted_message_seconds(measured, way)
-        told = ["", ""]
-        if predicted is not None:
-            told = [f"{predicted * 1e6:.1f}", f"{predicted / each - 1:+.0%}"]
-        table.append([way, f"{1 / each:,.0f}", f"{each * 1e6:.1f}", *told])
+        predicted = predicted_stream_seconds(measured, way)
+        told = ["", f"{seconds:.2f}", ""] if predicted is None else _error(predicted, seconds)
+        table.append([f"{way}, {stream.messages:,}", f"{stream.messages / seconds:,.0f}", *told])
+    for way, seconds in stream.few.items():
+        few = f"{way}, {stream.few_messages:,}"
+        table.append([few, f"{stream.few_messages / seconds:,.0f}", "", f"{seconds:.2f}", ""])
     return table
 
 

@@ -25,20 +25,24 @@ BATCH_BYTES = 8 * 2**20
 """A batch of messages holds no more, whatever ``--max_batch_rows`` says."""
 
 
-def predicted_message_seconds(measured: Measured, way: str) -> float | None:
-    """Seconds of a message of a stream on the machine that was measured, servers and all.
+def predicted_stream_seconds(measured: Measured, way: str) -> float | None:
+    """Seconds of a backlog on the machine that was measured, servers and all.
 
-    The parts are added up, for they share its cores; ``None`` for a way that is a part itself.
+    A run of few messages, and for each more the parts added up, for they share the cores; ``None``
+    for a way that is a part itself.
     """
     stream, stages = measured.stream, measured.stages
-    if stream is None or way not in STREAM_WAYS:
+    if stream is None or way not in stream.few:
         return None
-    servers = sum(stream.seconds[part] for part in (PULL, APPEND)) / stream.messages
+    message = sum(stream.seconds[part] for part in (PULL, APPEND)) / stream.messages
     messages = stages[MESSAGES]
+    message += messages.per_row()
     if way == AT_LEAST_ONCE:
         journal = sum(took for stage, took in messages.seconds.items() if "journal" in stage)
-        return servers + messages.per_row() - journal / messages.rows
-    return servers + messages.per_row() + stages[FLUSH].per_row()
+        message -= journal / messages.rows
+    else:
+        message += stages[FLUSH].per_row()
+    return stream.few[way] + message * (stream.messages - stream.few_messages)
 
 
 @dataclass(frozen=True)

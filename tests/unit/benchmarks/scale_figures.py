@@ -93,6 +93,8 @@ MEASURED = Measured(
             "pull and ack alone": 2.0,
             "append alone": 1.0,
         },
+        5_000,
+        {"at least once": 1.0, "exactly once, and a lake": 1.5},
     ),
     bytes_of_an_id=200.0,
 )

@@ -22,10 +22,11 @@ from benchmarks.scale_stream import (
     StreamFlags,
     StreamForecast,
     messages_of_vcpu,
-    predicted_message_seconds,
+    predicted_stream_seconds,
     stream_forecast,
 )
 from celes_beam.plan.prices import Prices, read_prices
+from celes_beam.stores.lake.gcs_storage import AT_ONCE
 from tests.unit.benchmarks.scale_figures import MEASURED, run
 
 
@@ -95,8 +96,8 @@ def test_a_batch_by_hand(prices: Prices, limits: Limits) -> None:
     assert found.text_bytes == 40e9
     ranges = math.ceil(40e9 / 2**25)
     assert found.files[1] == ranges * 6
-    # A copy and a deletion, eight at a time.
-    assert found.commit_seconds == pytest.approx(ranges * 6 * 2 * 0.04 / 8)
+    # A copy and a deletion, some at a time.
+    assert found.commit_seconds == pytest.approx(ranges * 6 * 2 * 0.04 / AT_ONCE)
     assert found.manifest_bytes == ranges * 6 * 500
     assert of(found, "load jobs").needed == 1
     assert of(found, "changes of partitions").needed == 731
@@ -147,13 +148,13 @@ def test_without_a_lake_there_is_no_flush(prices: Prices, limits: Limits) -> Non
     assert {one.unit for one in found.pressures if one.breaks} == {"workers"}
 
 
-def test_messages_of_one_process_are_predicted_by_their_parts() -> None:
+def test_a_backlog_is_predicted_by_the_parts_of_its_work() -> None:
     messages, flush = MEASURED.stages[MESSAGES], MEASURED.stages["flush"]
     servers = 3.0 / 100_000
-    assert predicted_message_seconds(MEASURED, "pull and ack alone") is None
-    assert predicted_message_seconds(MEASURED, "at least once") == pytest.approx(
-        servers + messages.per_row()
+    assert predicted_stream_seconds(MEASURED, "pull and ack alone") is None
+    assert predicted_stream_seconds(MEASURED, "at least once") == pytest.approx(
+        1.0 + 95_000 * (servers + messages.per_row())
     )
-    assert predicted_message_seconds(MEASURED, "exactly once, and a lake") == pytest.approx(
-        servers + messages.per_row() + flush.per_row()
+    assert predicted_stream_seconds(MEASURED, "exactly once, and a lake") == pytest.approx(
+        1.5 + 95_000 * (servers + messages.per_row() + flush.per_row())
     )
