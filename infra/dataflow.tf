@@ -4,7 +4,7 @@ locals {
 }
 
 # The template and its image have to be there first (image_version). A change of it, or of the
-# parameters, updates the job in its place; another max_workers drains it, and starts the next.
+# parameters, updates the job in its place.
 resource "google_dataflow_flex_template_job" "streaming" {
   count    = var.streaming ? 1 : 0
   provider = google-beta
@@ -13,7 +13,6 @@ resource "google_dataflow_flex_template_job" "streaming" {
   region                  = var.region
   container_spec_gcs_path = "gs://${google_storage_bucket.staging.name}/templates/${var.image_version}/streaming.json"
   service_account_email   = local.email["worker"]
-  sdk_container_image     = "${local.image}:${var.image_version}"
   subnetwork              = local.subnetwork
   ip_configuration        = "WORKER_IP_PRIVATE"
   kms_key_name            = local.key_path["dataflow"]
@@ -29,6 +28,9 @@ resource "google_dataflow_flex_template_job" "streaming" {
   skip_wait_on_job_termination = false
 
   parameters = {
+    # Here and not above, where a change of it would be ignored.
+    sdk_container_image = "${local.image}:${var.image_version}"
+
     subscription      = "projects/${var.project}/subscriptions/${google_pubsub_subscription.sales.name}"
     dead_letter_topic = "projects/${var.project}/topics/${google_pubsub_topic.rejected.name}"
     bigquery_table    = local.bigquery_table
@@ -37,6 +39,23 @@ resource "google_dataflow_flex_template_job" "streaming" {
     delivery          = "exactly_once"
     # Two write streams a batch, of which BigQuery gives 10,000 an hour (celes-beam plan).
     max_batch_seconds = "5"
+  }
+
+  # Of a job in Python the provider reads these as nothing (it knows their names in Java), and would
+  # drain the stream and start another at each apply:
+  # github.com/hashicorp/terraform-provider-google/issues/14679 and 23797. An update in place leaves
+  # them to the template, which has them too (celes-beam deploy template).
+  lifecycle {
+    ignore_changes = [
+      machine_type,
+      max_workers,
+      network,
+      num_workers,
+      sdk_container_image,
+      staging_location,
+      subnetwork,
+      temp_location,
+    ]
   }
 
   depends_on = [

@@ -246,7 +246,7 @@ def test_jobs_are_private_encrypted_and_run_as_the_worker(planned: list[Planned]
         ("ipConfiguration", stream["ip_configuration"]),
         ("subnetwork", stream["subnetwork"]),
         ("kmsKeyName", stream["kms_key_name"]),
-        ("sdkContainerImage", stream["sdk_container_image"]),
+        ("sdkContainerImage", stream["parameters"]["sdk_container_image"]),
         ("tempLocation", stream["temp_location"]),
         ("stagingLocation", stream["staging_location"]),
     ):
@@ -263,8 +263,23 @@ def test_launcher_and_workers_are_of_one_version(planned: list[Planned]) -> None
     batch = launch(planned)
     assert stream["container_spec_gcs_path"] == f"{folder}/streaming.json"
     assert batch["containerSpecGcsPath"] == f"{folder}/batch.json"
-    for image in (stream["sdk_container_image"], batch["environment"]["sdkContainerImage"]):
-        assert image.endswith(f":{version}")
+    images = (
+        stream["parameters"]["sdk_container_image"],
+        batch["environment"]["sdkContainerImage"],
+    )
+    for image in images:
+        assert image.endswith(f"/celes-beam/celes-beam:{version}")
+
+
+def test_an_apply_without_a_change_leaves_the_stream_alone() -> None:
+    """The provider reads nothing of these from a job in Python; max_workers replaces the job."""
+    text = (INFRA / "dataflow.tf").read_text()
+    ignored = re.search(r"ignore_changes = \[(.*?)\]", text, re.DOTALL)
+    assert ignored is not None
+    assert {name.strip(" ,") for name in ignored[1].split()} == {
+        *("machine_type", "max_workers", "network", "num_workers"),
+        *("sdk_container_image", "staging_location", "subnetwork", "temp_location"),
+    }
 
 
 def test_jobs_are_given_what_their_templates_have(planned: list[Planned]) -> None:

@@ -99,6 +99,13 @@ def test_every_block_runs_in_a_shell_one_after_another(calls: list[list[str]]) -
     """No variable is missing, and nothing is quoted wrongly."""
     pushed = {call[4] for call in calls if call[1:3] == ["deploy", "build"]}
     assert {image.partition(":")[2] for image in pushed} == {__version__}
+    # What infra/ gives a job at its start, an update of it has from the template.
+    variables = (ROOT / "infra" / "variables.tf").read_text()
+    told = next(call for call in calls if call[1:4] == ["deploy", "template", "all"])
+    for flag, variable in (("machine_type", "worker_machine_type"), ("max_workers", "max_workers")):
+        default = re.search(rf'variable "{variable}".*?default += "?([\w-]+)', variables, re.DOTALL)
+        assert default is not None
+        assert told[told.index(f"--{flag}") + 1] == default[1]
     # Where infra/ looks for them.
     folders = {call[call.index("--to") + 1] for call in calls if "--to" in call}
     assert folders == {f"gs://my-sales-1234-celes-staging/templates/{__version__}"}
