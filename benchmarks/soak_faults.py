@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of all chances; default: %(default)s")
     parser.add_argument("--rate", type=float, default=300.0, help="messages a second")
     parser.add_argument(
-        "--fault_share", type=float, default=0.004, help="of requests, for each kind of fault"
+        "--fault_share", type=float, default=0.006, help="of requests, for each kind of fault"
     )
     parser.add_argument("--keep", type=Path, help="folder to work in, which is kept")
     parser.add_argument("--output", type=Path, default=Path("soak_faults.json"), help="report")
