@@ -29,8 +29,13 @@ resource "google_billing_budget" "month" {
     spend_basis       = "FORECASTED_SPEND"
   }
 
-  all_updates_rule {
-    monitoring_notification_channels = local.channels
+  # Five at most, and none is no rule: the billing account's administrators are told in any case.
+  dynamic "all_updates_rule" {
+    for_each = length(local.channels) == 0 ? [] : ["channels"]
+
+    content {
+      monitoring_notification_channels = slice(local.channels, 0, min(5, length(local.channels)))
+    }
   }
 
   depends_on = [google_project_service.api]

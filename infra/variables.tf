@@ -230,14 +230,14 @@ variable "max_workers" {
 }
 
 variable "alert_emails" {
-  description = "Addresses that alerts and budget warnings go to."
+  description = "Addresses that alerts go to, 16 at most; budget warnings go to the first five."
   type        = set(string)
   default     = []
   nullable    = false
 
   validation {
-    condition     = alltrue([for address in var.alert_emails : can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", address))])
-    error_message = "alert_emails: each is an address, such as \"sales-data@example.com\"."
+    condition     = length(var.alert_emails) <= 16 && alltrue([for address in var.alert_emails : can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", address))])
+    error_message = "alert_emails: at most 16, and each is an address, such as \"sales-data@example.com\"."
   }
 }
 

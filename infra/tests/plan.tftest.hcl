@@ -106,6 +106,33 @@ run "github_is_one_branch_of_one_repository" {
   }
 }
 
+run "a_budget_tells_five_at_most" {
+  command = plan
+
+  variables {
+    billing_account = "012345-6789AB-CDEF01"
+    alert_emails    = ["a@example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com", "f@example.com"]
+  }
+
+  assert {
+    condition     = length(google_billing_budget.month[0].all_updates_rule[0].monitoring_notification_channels) == 5
+    error_message = "a budget takes five channels"
+  }
+}
+
+run "a_budget_may_tell_nobody" {
+  command = plan
+
+  variables {
+    billing_account = "012345-6789AB-CDEF01"
+  }
+
+  assert {
+    condition     = length(google_billing_budget.month[0].all_updates_rule) == 0
+    error_message = "an empty rule is refused"
+  }
+}
+
 run "a_stream_needs_an_image" {
   command = plan
 

@@ -29,7 +29,7 @@ WRONG = {
     "batch_time_zone": ("CET+1", 'such as "America/Bogota"'),
     "worker_machine_type": ("big", 'such as "n2-standard-2"'),
     "max_workers": (0, "between 1 and 1000"),
-    "alert_emails": (["nobody"], "each is an address"),
+    "alert_emails": (["nobody"], "at most 16, and each is an address"),
     "max_system_lag_seconds": (1, "expected 60 or more"),
     "max_backlog_seconds": (1, "expected 60 or more"),
     "max_rejected_share": (5, "such as 0.05 for 5%"),
@@ -80,6 +80,11 @@ def test_wrong_variables_are_told_with_what_was_expected(workspace: Workspace) -
         if isinstance(wrong, str | int):
             assert f"{name} = " in said, name
     assert "Invalid value for input variable" not in said
+
+
+def test_no_more_are_told_than_monitoring_takes(workspace: Workspace) -> None:
+    emails = [f"a{number}@example.com" for number in range(17)]
+    assert "at most 16" in workspace.refused({**GIVEN, "alert_emails": emails})
 
 
 def test_a_range_is_told_by_its_first_address(workspace: Workspace) -> None:
