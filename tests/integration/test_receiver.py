@@ -248,6 +248,7 @@ def test_a_service_that_does_not_answer_is_not_quiet(
     caplog.set_level(logging.WARNING, "celes_beam")
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", proxy.address)
     monkeypatch.setattr(connection, "_LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "_POLL_SECONDS", 1.0)
     with receiving(numbered.subscription) as receiver:
         until(lambda: receiver.is_quiet(0.1))
         frozen = [proxy.add("silence", method=m) for m in ("Pull", "GetSubscription")]

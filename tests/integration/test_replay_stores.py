@@ -220,6 +220,7 @@ def test_a_service_that_does_not_answer_has_not_said_that_it_is_empty(
 ) -> None:
     dead.publish(1, "Marte")
     monkeypatch.setattr(connection, "_LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "_POLL_SECONDS", 1.0)
     with GrpcFaultProxy(pubsub) as proxy:
         proxy.add("silence", method="Pull")
         proxy.add("silence", lambda n: n > 1, method="GetSubscription")

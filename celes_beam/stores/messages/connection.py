@@ -13,9 +13,10 @@ from celes_beam.stores.messages.holding import Pulled
 
 _ROLE = "roles/pubsub.subscriber"
 _POLL_SECONDS = 20.0
-_EMULATOR_POLL_SECONDS = 1.5
-"""The emulator answers an empty pull a second before the client's deadline. One whose client has
-gone it answers too, and leases messages that nobody sees: so pulls are waited for."""
+_EMULATOR_PAUSE_SECONDS = 0.1
+"""The emulator lets a pull wait for messages until a second before the client's deadline. One whose
+client has gone it answers too, and leases messages that nobody sees, for as long as the ack
+deadline; and an answer may take seconds. So it is asked for what is there now, again and again."""
 _ACK_SECONDS = 20.0
 _MODIFY_SECONDS = 3.0
 _LOOK_SECONDS = 5.0
@@ -35,7 +36,7 @@ class Connection:
         with cloud_errors("pull from", subscription, needs=_ROLE):
             self._client = subscriber_client()
         self._route = (routing_header.to_grpc_metadata((("subscription", subscription),)),)
-        self._poll = _EMULATOR_POLL_SECONDS if pubsub_is_emulated() else _POLL_SECONDS
+        self._is_emulated = pubsub_is_emulated()
         self._calls: set[Any] = set()
 
     def pull(self, most: int) -> list[Pulled]:
@@ -43,19 +44,28 @@ class Connection:
         from google.api_core import exceptions  # noqa: PLC0415
         from google.pubsub_v1 import types  # noqa: PLC0415
 
-        request = types.PullRequest(subscription=self.subscription, max_messages=most)
+        request = types.PullRequest(
+            subscription=self.subscription,
+            max_messages=most,
+            return_immediately=self._is_emulated,
+        )
         # Past the client's own method, whose calls cannot be cancelled.
-        call = self._client.transport.pull.future(request, timeout=self._poll, metadata=self._route)
+        call = self._client.transport.pull.future(
+            request, timeout=_POLL_SECONDS, metadata=self._route
+        )
         self._calls.add(call)
         try:
-            return _unpack(call.result())
+            pulled = _unpack(call.result())
         except Exception as error:
             known = exceptions.from_grpc_error(error)
-            if isinstance(known, exceptions.DeadlineExceeded):
+            if isinstance(known, exceptions.DeadlineExceeded) and not self._is_emulated:
                 return []
             raise known from error
         finally:
             self._calls.discard(call)
+        if self._is_emulated and not pulled:
+            time.sleep(_EMULATOR_PAUSE_SECONDS)
+        return pulled
 
     def check_answers(self) -> None:
         """Raise what the service says unless it answers, be it by a refusal.

@@ -91,9 +91,10 @@ class TopicRows:
             idle = time.monotonic() - came
             # Pub/Sub may be slow to answer; but it is not asked while as much is held as may be.
             said_so = receiver.empty_at is not None or idle >= self._idle_timeout + _POLL_SECONDS
-            if said_so and idle >= self._idle_timeout:
+            if idle >= self._idle_timeout:
                 receiver.check_answers()
-                break
+                if said_so:
+                    break
         # What is given back below is for the next to pull, not for us.
         receiver.give_back()
 
