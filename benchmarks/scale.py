@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -42,6 +43,7 @@ from benchmarks.scale_report import goals, put, tables
 from benchmarks.scale_runs import FEW, grown
 from benchmarks.scale_stream import APPEND, PULL, STREAM_WAYS
 from benchmarks.section import Say
+from celes_beam.errors import MissingProgramError
 from celes_beam.plan.prices import read_prices
 
 Found = TypeVar("Found")
@@ -198,16 +200,26 @@ def main() -> None:
     asked = Asked(flags.runs, flags.share, flags.folder or Path(tempfile.gettempdir()))
     measured = read_measured()
     if parts:
-        about = f"{machine()}; load average {os.getloadavg()[0]:.1f} at the start"
+        about = machine()
         console.print(about)
         measured = msgspec.structs.replace(measured, about=about, cores=os.cpu_count() or 1)
+    # The servers of a part that is cut short are to end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     for part in parts:
-        measured = PARTS[part](measured, asked, lambda text: console.print(text, highlight=False))
+        before = os.getloadavg()[0]
+        try:
+            measured = PARTS[part](measured, asked, lambda text: console.print(text, markup=False))
+        except MissingProgramError as error:
+            console.print(f"{part} is left as it was: {error}", markup=False)
+            continue
+        loads = measured.loads | {part: (before, os.getloadavg()[0])}
+        measured = msgspec.structs.replace(measured, loads=loads)
+        if flags.write:
+            write_measured(measured)
     found = tables(measured, read_prices(None), read_limits())
     for name, content in found.items():
         console.print(f"\n{name}\n{content}", markup=False, highlight=False, soft_wrap=True)
     if flags.write:
-        write_measured(measured)
         PAGE.write_text(put(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
         console.print(f"written: {PAGE}")
     missed = [goal for goal in goals(measured) if not goal.reached]

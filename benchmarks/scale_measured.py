@@ -116,9 +116,14 @@ class Stream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All of it. ``about`` is the machine; parts that were not measured are empty or ``None``."""
+    """All of it; parts that were not measured are empty or ``None``.
+
+    ``about`` is the machine, ``loads`` its load average before and after each part was measured:
+    more than the cores says that others had a share of it.
+    """
 
     about: str = ""
+    loads: dict[str, tuple[float, float]] = {}
     cores: int = 0
     stages: dict[str, Stages] = {}
     runs: tuple[Run, ...] = ()

@@ -55,7 +55,11 @@ def put(page: str, found: Mapping[str, str]) -> str:
 
 
 def _machine(measured: Measured) -> str:
-    return f"{measured.about}.\n"
+    loads = ", ".join(
+        f"{part} {before:.1f} and {after:.1f}" for part, (before, after) in measured.loads.items()
+    )
+    told = f" Load average before and after each part was measured: {loads}." if loads else ""
+    return f"{measured.about}.{told}\n"
 
 
 def stage_table(measured: Measured) -> Table:
