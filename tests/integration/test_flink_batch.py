@@ -76,19 +76,24 @@ def paused_batch(
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | variables
     ) as process:
         until(lambda: (folder / "paused").exists() or process.poll() is not None)
-        yield process
-        process.wait(SECONDS)
+        try:
+            yield process
+        finally:
+            # One that is waited for in vain is not to outlive the test.
+            process.kill()
 
 
 @pytest.mark.parametrize("environment", ["LOOPBACK", "PROCESS"])
 def test_a_batch_outlives_a_worker_that_is_killed(
     environment: str, processes: list[str], flink: FlinkCluster, tmp_path: Path
 ) -> None:
-    with paused_batch(flink, tmp_path, "--environment_type", environment) as process:
-        flink.kill(WORKERS[0])
-        (tmp_path / "go").touch()
-        _, err = process.communicate(timeout=SECONDS)
-    flink.mend()
+    try:
+        with paused_batch(flink, tmp_path, "--environment_type", environment) as process:
+            flink.kill(WORKERS[0])
+            (tmp_path / "go").touch()
+            _, err = process.communicate(timeout=SECONDS)
+    finally:
+        flink.mend()
 
     assert (process.returncode, err) == (0, "")
     job = flink.job(tmp_path.name)
