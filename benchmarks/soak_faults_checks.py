@@ -36,7 +36,7 @@ def stream_checks(
         Check("its rows once: the same", rows, _rows(table.beside("ventas_unicas"))),
         Check("its rows and their numbers, by seed", by_seed, _by_seed(table)),
         Check("its rejected rows", expected.rejected_rows, _count(table.rejected)),
-        *_lake_checks("stream's lake", lake, folder, expected),
+        *lake_checks("stream's lake", lake, folder, expected),
         Check("dead letters, by their sales", rejected, set(letters_of.by_sale)),
         Check("dead letters, by their reasons", expected.rejected, reasons),
     ]
@@ -61,11 +61,12 @@ def file_checks(table_name: str, lake: str, folder: FolderOf, landing: Landing) 
             found,
         ),
         Check("its rejected rows", expected.rejected_rows, _count(table.rejected)),
-        *_lake_checks("files' lake", lake, folder, expected),
+        *lake_checks("files' lake", lake, folder, expected),
     ]
 
 
-def _lake_checks(what: str, root: str, folder: FolderOf, expected: Expected) -> list[Check]:
+def lake_checks(what: str, root: str, folder: FolderOf, expected: Expected) -> list[Check]:
+    """Compare the rows of a lake, by its commits and by its files, with what was sent."""
     lake = Lake.open(root)
     snapshot = lake.snapshot()
     rejected: Counter[str] = Counter()

@@ -6,19 +6,23 @@ import gzip
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import soak_faults_processes
+from benchmarks.soak_faults_checks import lake_checks
 from benchmarks.soak_faults_ledger import BROKEN, Expected, file_of_sales
 from benchmarks.soak_faults_looks import LakeLook
 from benchmarks.soak_faults_processes import Command, Errand, Kept, Losses
 from celes_beam.sales.breakage import plan_breakage
 from celes_beam.stores.lake.lake import Lake
-from tests.lakes import commit_sales
+from tests.lakes import commit_sales, draft, reject
 
 LONG = ["http.server", "0", "--bind", "127.0.0.1"]
 BAD = ["json.tool", "/nowhere/at/all"]
@@ -175,3 +179,27 @@ def test_a_problem_told_through_a_bad_network_counts_if_it_stays(tmp_path: Path)
     assert "the file is gone" in problems[0]
     look.verified(1, "celes-beam: error: gs://soak/lago: cannot be listed; run it again")
     assert len(problems) == 1
+
+
+def differs(lake: Path, expected: Expected) -> list[str]:
+    """Which checks of the lake do not hold."""
+    checks = lake_checks("lake", str(lake), lambda _: lake, expected)
+    return [check.what for check in checks if not check.holds]
+
+
+def test_a_lake_is_compared_with_all_that_was_sent(tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path))
+    lake.commit(reject(lake, draft(lake, "r1", SALES, kind="create"), 3))
+    # Each region counts its ids from 1.
+    sent = Expected(2, Decimal("4.25"), [np.array([1, 1])], Counter(missing=3))
+    assert differs(tmp_path, sent) == []
+    assert differs(tmp_path, replace(sent, accepted=3)) == ["lake: rows and total"]
+    assert differs(tmp_path, replace(sent, total=Decimal("4.26"))) == ["lake: rows and total"]
+    assert differs(tmp_path, replace(sent, ids=[np.array([1]), np.array([2])])) == [
+        "lake: the ids of its files are those that were sent"
+    ]
+    assert differs(tmp_path, replace(sent, rejected=Counter(missing=2, unknown=1))) == [
+        "lake: rejected rows by reason"
+    ]
+    next(tmp_path.glob("_rejected/*/*")).write_bytes(b"")
+    assert differs(tmp_path, sent) == ["lake: problems"]
