@@ -54,16 +54,17 @@ def check_slots(options: PipelineOptions) -> None:
 def ended_with_us(pipeline: beam.Pipeline, run_id: str) -> Iterator[None]:
     """Run a pipeline in the body; a job that is still there after an error is cancelled.
 
-    The job gets the name of the run unless it has another.
+    The job gets the name of the run, behind one that it has already: it is known by that.
     """
     options = pipeline.options.view_as(GoogleCloudOptions)
-    options.job_name = options.job_name or run_id
+    options.job_name = f"{options.job_name}-{run_id}" if options.job_name else run_id
     started = time.time()
     try:
         yield
     except Exception:
-        # The job has failed, or never began: nothing to wait for.
-        _cancel(pipeline.options, options.job_name, started, appear_seconds=0)
+        # The job has failed, or never began; but its job server may be what is gone.
+        if cluster_of(pipeline.options) is not None:
+            _cancel(pipeline.options, options.job_name, started, appear_seconds=0)
         raise
     except BaseException:
         _cancel(pipeline.options, options.job_name, started, appear_seconds=_APPEAR_SECONDS)
