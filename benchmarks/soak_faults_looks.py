@@ -33,6 +33,7 @@ class LakeLook:
     rows: int = 0
     files: int = 0
     looks: int = 0
+    aggregated_rows: int = 0
 
     def look(self) -> None:
         """Read the files of the committed snapshot, and compare with what the commits say."""
@@ -92,10 +93,13 @@ class LakeLook:
             del output
             if code:
                 return
-            said = json.loads(summary.read_text())
-            most = self.at_most()
-            if not 0 <= said["rows"] <= most:
-                self.problems.append(f"{self.root}: aggregate: {said['rows']:,} of {most:,} rows")
+            rows = json.loads(summary.read_text())["rows"]
+            least, most = self.aggregated_rows, self.at_most()
+            if not least <= rows <= most:
+                self.problems.append(
+                    f"{self.root}: aggregate: {rows:,} rows, where {least:,} to {most:,} can be"
+                )
+            self.aggregated_rows = rows
 
         return done
 

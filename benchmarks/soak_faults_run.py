@@ -207,6 +207,8 @@ class Soak:
 
     def checks(self) -> list[Check]:
         """Compare all that was sent with all that is there."""
+        for look in (*self.lakes, *self.tables):
+            look.look()
         return [
             *stream_checks(
                 self._stream, self._letters, _STREAM_LAKE, self.folder_of, self.publisher

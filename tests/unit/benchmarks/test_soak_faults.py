@@ -181,6 +181,20 @@ def test_a_problem_told_through_a_bad_network_counts_if_it_stays(tmp_path: Path)
     assert len(problems) == 1
 
 
+def test_sums_of_rows_that_cannot_be_are_a_problem(tmp_path: Path) -> None:
+    problems: list[str] = []
+    summary = tmp_path / "summary.json"
+    done = look_at(tmp_path, 9, problems).aggregated(summary)
+    done(1, "celes-beam: error: …")
+    for rows in (5, 7, 6, 10):
+        summary.write_text(json.dumps({"rows": rows}))
+        done(0, "")
+    assert problems == [
+        f"{tmp_path}: aggregate: 6 rows, where 7 to 9 can be",
+        f"{tmp_path}: aggregate: 10 rows, where 6 to 9 can be",
+    ]
+
+
 def differs(lake: Path, expected: Expected) -> list[str]:
     """Which checks of the lake do not hold."""
     checks = lake_checks("lake", str(lake), lambda _: lake, expected)
