@@ -207,8 +207,10 @@ class Soak:
 
     def checks(self) -> list[Check]:
         """Compare all that was sent with all that is there."""
-        for look in (*self.lakes, *self.tables):
-            look.look()
+        for lake in self.lakes:
+            lake.look()
+        for table in self.tables:
+            table.look()
         return [
             *stream_checks(
                 self._stream, self._letters, _STREAM_LAKE, self.folder_of, self.publisher
