@@ -20,14 +20,14 @@ def test_a_job_is_known_by_its_run(flags: list[str], name: str) -> None:
 
 
 def test_a_job_that_may_go_on_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    pipeline = beam.Pipeline(options=PipelineOptions([]))
-    with pytest.raises(RuntimeError), ended_with_us(pipeline, "r1"):
+    failed, interrupted = (beam.Pipeline(options=PipelineOptions([])) for _ in range(2))
+    with pytest.raises(RuntimeError), ended_with_us(failed, "r1"):
         raise RuntimeError("the job has failed")
     assert not caplog.records
-    with pytest.raises(KeyboardInterrupt), ended_with_us(pipeline, "r1"):
+    with pytest.raises(KeyboardInterrupt), ended_with_us(interrupted, "r2"):
         raise KeyboardInterrupt
     (record,) = caplog.records
-    assert "job r1-r1 may still run on the cluster: cancel it there" in record.message
+    assert "job r2 may still run on the cluster: cancel it there" in record.message
 
 
 def test_a_flink_that_does_not_answer_is_told_too(caplog: pytest.LogCaptureFixture) -> None:
