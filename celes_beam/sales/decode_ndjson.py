@@ -50,6 +50,7 @@ from celes_beam.sales.validate import accept_typed
 
 _AMOUNT = COLUMN_NAMES.index(AMOUNT)
 _PIECE_BYTES = 1 << 18
+_LINES_LOOKED_AT = 20
 # Of an amount; escaped, any character may be a part of one.
 _SMALL_EXPONENT = re.compile(rb"[0-9.][eE]-[0-9]|\\u00[0-7]")
 
@@ -84,6 +85,7 @@ def decode_ndjson(
         accepted = _decode_typed(block, ends, keys, rules, notation)
         if accepted is not None:
             return all_accepted(accepted)
+        keys = keys or _usual_keys(block, ends, mapping)
     decoder = LineDecoder(mapping, notation, keys, has_escapes=len(_ascii_escapes(block)) > 0)
     return judge_lines(
         block,
@@ -95,6 +97,15 @@ def decode_ndjson(
         notation=notation,
         transform=transform,
     )
+
+
+def _usual_keys(block: Block, ends: Ints, mapping: Mapping[str, str] | None) -> Keys | None:
+    """The keys of the first of some lines that is a whole row, which others may be like."""
+    for line in range(min(len(ends), _LINES_LOOKED_AT)):
+        keys = find_keys(bytes(line_of(block.view, ends, line)), mapping)
+        if keys is not None:
+            return keys
+    return None
 
 
 def _decode_typed(

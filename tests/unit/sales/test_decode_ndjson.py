@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from celes_beam.contract import COLUMN_NAMES, MAX_RAW_BYTES, MAX_RECORD_BYTES
 from celes_beam.sales.decode_ndjson import decode_ndjson
-from celes_beam.sales.json_lines import MOST_OTHERS, other_fields
+from celes_beam.sales.json_lines import MOST_OTHERS, LineDecoder, other_fields
 from celes_beam.sales.rejected import Checked
 from celes_beam.sales.texts import PLAIN_NOTATION, Notation
 from celes_beam.sales.transform import Transform
@@ -410,3 +410,20 @@ def test_a_name_with_a_nul_is_unparseable() -> None:
     for extra in (b"", b"x\n"):
         (found, *_) = rejected(decode(line(region_de_venta="Nor\0te") + extra))
         assert found[1:3] == (["unparseable"], "region_de_venta")
+
+
+def test_a_broken_line_at_the_beginning_does_not_slow_down_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slowly: list[bytes] = []
+    decode_any = LineDecoder._decode_any
+
+    def count(decoder: LineDecoder, text: bytes, *others: Any) -> Any:
+        slowly.append(text)
+        return decode_any(decoder, text, *others)
+
+    monkeypatch.setattr(LineDecoder, "_decode_any", count)
+    rows = [line(id_cliente=n) for n in range(1, 50)]
+    checked = decode(b"".join([b'{"a": 1}\n', b"{\n", *rows]))
+    assert (checked.rows, checked.accepted.num_rows) == (51, 49)
+    assert len(slowly) <= 2
