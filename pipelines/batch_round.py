@@ -62,11 +62,11 @@ def build(
         shards = pipeline | "Shards" >> beam.Create(source.shards(), reshuffle=False)
     else:
         source = SalesFiles(options.how, options.rules, sets_aside=options.sets_aside)
-        shards = (
-            pipeline
-            | "Files" >> beam.Create(files, reshuffle=False)
-            | "Plan" >> beam.FlatMap(source.plan)
-        )
+        groups = pipeline | "Files" >> beam.Create(source.groups(files), reshuffle=False)
+        if spread:
+            # To find out where a large text can be split, all of it may have to be read.
+            groups = groups | "Spread files" >> beam.Reshuffle()
+        shards = groups | "Plan" >> beam.FlatMap(source.split)
     if spread:
         shards = shards | "Reshuffle" >> beam.Reshuffle()
     return (

@@ -85,7 +85,7 @@ def plan_ranges(file: InputFile, how: ReadOptions) -> list[FileRange]:
     if skip >= file.size:
         return []
     cuts = [skip, file.size]
-    range_bytes = _range_bytes(file, how)
+    range_bytes = range_bytes_of(file, how)
     large = file.size - skip > range_bytes
     if large and (header is None or _breaks_only_between_records(file, header, skip)):
         cuts = _cut(file, skip, max(range_bytes, file.size // _MOST_RANGES))
@@ -95,7 +95,8 @@ def plan_ranges(file: InputFile, how: ReadOptions) -> list[FileRange]:
     ]
 
 
-def _range_bytes(file: InputFile, how: ReadOptions) -> int:
+def range_bytes_of(file: InputFile, how: ReadOptions) -> int:
+    """About how many bytes of a file are read as one; a smaller file is not split."""
     return how.gcs_range_bytes if file.path.startswith(GCS_SCHEME) else how.range_bytes
 
 
@@ -186,7 +187,7 @@ def _plan_parquet(file: InputFile, how: ReadOptions) -> list[FileRange]:
             ) from error
     locate = locate_columns if how.transform is None else name_fields
     locate(schema.names, how.mapping, file.path)
-    range_bytes = _range_bytes(file, how)
+    range_bytes = range_bytes_of(file, how)
     ranges: list[FileRange] = []
     start, first_row, rows, weight = 0, 0, 0, 0
     for group in range(metadata.num_row_groups):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Protocol, TypeVar
@@ -19,7 +19,7 @@ from celes_beam.sales.outcomes import all_accepted
 from celes_beam.sales.rejected import Checked, checked
 from celes_beam.sales.validate import accept_typed, judge_typed
 from celes_beam.stores.inputs.files import InputFile, open_input
-from celes_beam.stores.inputs.ranges import FileRange, plan_ranges
+from celes_beam.stores.inputs.ranges import FileRange, plan_ranges, range_bytes_of
 from celes_beam.stores.inputs.read import ReadOptions, read_range
 from celes_beam.stores.inputs.read_options import NDJSON
 
@@ -27,6 +27,8 @@ SLICE_ROWS = 131_072
 """Generated rows are made and checked this many at a time, so that they stay in the caches."""
 
 _PIECE_ROWS = 2 * SLICE_ROWS
+MOST_TOGETHER = 256
+"""Most files in one group: to open one in a bucket takes as long as to read some MiB."""
 
 ShardT = TypeVar("ShardT")
 
@@ -120,12 +122,29 @@ def _no_raw(indexes: npt.NDArray[np.int64]) -> pa.Array:
 
 
 @dataclass(frozen=True)
+class FileGroup:
+    """Some whole files, each too small to be split, or one that may be large; not opened yet."""
+
+    files: tuple[InputFile, ...]
+
+
+@dataclass(frozen=True)
+class WholeFile:
+    """A file that is read as a whole, and was not opened yet."""
+
+    file: InputFile
+
+
+@dataclass(frozen=True)
 class RefusedFile:
     """A file that could not be split into ranges; to read it raises why."""
 
     file: InputFile
     error: InputError
     weight: int
+
+
+FileShard = FileRange | RefusedFile | FileGroup | WholeFile
 
 
 @dataclass(frozen=True)
@@ -140,6 +159,33 @@ class SalesFiles:
     rules: Rules
     sets_aside: bool = False
 
+    def groups(self, files: Iterable[InputFile]) -> Iterator[FileGroup]:
+        """Put small files together, in their order, and leave each large one alone.
+
+        A hundred thousand files of a few rows are a few hundred groups then, and as many elements.
+        """
+        together: list[InputFile] = []
+        size = 0
+        for file in files:
+            most = range_bytes_of(file, self.how)
+            if file.size > most:
+                yield FileGroup((file,))
+                continue
+            if together and (size + file.size > most or len(together) == MOST_TOGETHER):
+                yield FileGroup(tuple(together))
+                together, size = [], 0
+            together.append(file)
+            size += file.size
+        if together:
+            yield FileGroup(tuple(together))
+
+    def split(self, group: FileGroup) -> list[FileRange | RefusedFile | FileGroup]:
+        """Split a large file into ranges; small ones are opened by nobody but their reader."""
+        (first, *others) = group.files
+        if others or first.size <= range_bytes_of(first, self.how):
+            return [group]
+        return [*self.plan(first)]
+
     def plan(self, file: InputFile) -> list[FileRange | RefusedFile]:
         """Split a file into ranges that can be read on their own; an empty one when it is empty."""
         try:
@@ -149,28 +195,38 @@ class SalesFiles:
                 raise
             return [RefusedFile(file, _changed_rather(file, error), file.size)]
 
-    def read(self, shard: FileRange | RefusedFile) -> Iterator[Checked]:
-        """Read a range and check its rows."""
+    def read(self, shard: FileShard) -> Iterator[Checked]:
+        """Read a range, or a whole file, and check its rows."""
         if isinstance(shard, RefusedFile):
             raise shard.error
+        if isinstance(shard, FileRange):
+            yield from self._read_range(shard)
+            return
+        for file in shard.files if isinstance(shard, FileGroup) else (shard.file,):
+            for part in self.plan(file):
+                yield from self.read(part)
+
+    def pieces(self, shard: FileShard) -> list[FileShard]:
+        """The files of a group one by one; a range itself, for it is small enough."""
+        return [WholeFile(f) for f in shard.files] if isinstance(shard, FileGroup) else [shard]
+
+    def progress_of(self, shard: FileShard) -> int:
+        """Bytes."""
+        if isinstance(shard, FileGroup):
+            return sum(f.size for f in shard.files)
+        return shard.file.size if isinstance(shard, WholeFile) else shard.weight
+
+    def source_of(self, shard: FileShard) -> str:
+        """The path of the file (of a group, that of the first)."""
+        return shard.files[0].path if isinstance(shard, FileGroup) else shard.file.path
+
+    def _read_range(self, part: FileRange) -> Iterator[Checked]:
         try:
-            yield from read_range(shard, self.how, self.rules)
+            yield from read_range(part, self.how, self.rules)
         except InputError as error:
             if not self.sets_aside:
                 raise
-            raise _changed_rather(shard.file, error) from error
-
-    def pieces(self, shard: FileRange | RefusedFile) -> list[FileRange | RefusedFile]:
-        """The range itself: it is small enough."""
-        return [shard]
-
-    def progress_of(self, shard: FileRange | RefusedFile) -> int:
-        """Bytes."""
-        return shard.weight
-
-    def source_of(self, shard: FileRange | RefusedFile) -> str:
-        """The path of the file."""
-        return shard.file.path
+            raise _changed_rather(part.file, error) from error
 
 
 def _changed_rather(file: InputFile, error: InputError) -> InputError:

@@ -21,6 +21,7 @@ from celes_beam.stores.lake.staging_area import StagingArea, write_failed
 
 EXAMPLES_PER_REASON = 3
 STAGED_FOLDER = "_rejected"
+_ROW_GROUP_BYTES = 8 * 1024 * 1024
 ROWS_PER_FILE = 2_000_000
 _EXAMPLE_CHARACTERS = 200
 
@@ -99,6 +100,8 @@ class RejectsWriter:
         self._path = Path()
         self._writer: Any = None
         self._rows = 0
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_bytes = 0
         self._finished: list[RejectedFile] = []
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -113,10 +116,14 @@ class RejectsWriter:
                 self._writer = pq.ParquetWriter(
                     str(self._path), REJECTED_SCHEMA, compression="zstd", compression_level=1
                 )
-            self._writer.write_batch(batch)
         except OSError as error:
             raise write_failed(self._path, error, self._area.remedy) from error
+        # Of many small inputs each has few: a row group of each would be a file of metadata.
+        self._waiting.append(batch)
+        self._waiting_bytes += batch.nbytes
         self._rows += batch.num_rows
+        if self._waiting_bytes >= _ROW_GROUP_BYTES:
+            self._write_waiting()
         if self._rows >= ROWS_PER_FILE:
             self._finish()
 
@@ -132,10 +139,19 @@ class RejectsWriter:
             # A footer on a disk that just refused cannot be written either.
             with suppress(OSError, ValueError):
                 self._writer.close()
-            self._writer = None
+            self._writer, self._waiting, self._waiting_bytes = None, [], 0
             self._area.abandon(self._name)
 
+    def _write_waiting(self) -> None:
+        try:
+            self._writer.write_table(pa.Table.from_batches(self._waiting))
+        except OSError as error:
+            raise write_failed(self._path, error, self._area.remedy) from error
+        self._waiting, self._waiting_bytes = [], 0
+
     def _finish(self) -> None:
+        if self._waiting:
+            self._write_waiting()
         try:
             self._writer.close()
             size, checksum = measure_file(self._path)

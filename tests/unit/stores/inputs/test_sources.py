@@ -10,9 +10,16 @@ from celes_beam.contract import CATEGORY, COLUMN_NAMES, SCHEMA, Rules
 from celes_beam.errors import ColumnError, InputChangedError
 from celes_beam.sales.generate import Generator
 from celes_beam.stores.inputs import sources
-from celes_beam.stores.inputs.files import list_inputs
+from celes_beam.stores.inputs.files import InputFile, list_inputs
 from celes_beam.stores.inputs.read import ReadOptions
-from celes_beam.stores.inputs.sources import GeneratedSales, GeneratedShard, SalesFiles
+from celes_beam.stores.inputs.sources import (
+    MOST_TOGETHER,
+    FileGroup,
+    GeneratedSales,
+    GeneratedShard,
+    SalesFiles,
+    WholeFile,
+)
 
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -126,3 +133,49 @@ def test_a_damaged_file_that_changed_is_told_as_changed(tmp_path: Path) -> None:
     (shard,) = source.plan(file)
     with pytest.raises(InputChangedError, match="gone since it was listed"):
         list(source.read(shard))
+
+
+def test_small_files_are_grouped_and_opened_by_their_reader_alone(tmp_path: Path) -> None:
+    source = SalesFiles(ReadOptions(range_bytes=1000), Rules(started=STARTED))
+    small = [InputFile(str(tmp_path / f"{n:05d}.csv"), 30, "1") for n in range(1000)]
+    large = InputFile(str(tmp_path / "large.csv"), 1001, "1")
+    groups = list(source.groups([*small[:500], large, *small[500:]]))
+    assert FileGroup((large,)) in groups
+    assert len(groups) == 1 + 1000 // 33 + 1
+    assert all(sum(f.size for f in g.files) <= 1001 for g in groups)
+    assert [f for g in groups if g.files != (large,) for f in g.files] == small
+    # None of the files is there.
+    together = [g for g in groups if g.files != (large,)]
+    assert [s for g in together for s in source.split(g)] == together
+    assert source.pieces(together[0]) == [WholeFile(f) for f in together[0].files]
+    assert sum(map(source.progress_of, source.pieces(together[0]))) == source.progress_of(
+        together[0]
+    )
+
+
+def test_a_group_has_a_few_hundred_files_at_most() -> None:
+    source = SalesFiles(ReadOptions(), Rules(started=STARTED))
+    files = [InputFile(f"{n}.csv", 1, "1") for n in range(100_000)]
+    groups = list(source.groups(iter(files)))
+    assert len(groups) == -(-100_000 // MOST_TOGETHER)
+    assert sum(len(g.files) for g in groups) == 100_000
+
+
+def test_a_whole_file_is_read_as_its_ranges_are(tmp_path: Path) -> None:
+    path = tmp_path / "ventas.csv"
+    path.write_text(
+        "id_cliente,fecha_de_transaccion,cantidad_de_venta,categoria_de_producto,region_de_venta\n"
+        + "7,2024-01-02,1.50,Ropa,Sur\n" * 50
+    )
+    source = SalesFiles(ReadOptions(range_bytes=10_000), Rules(started=STARTED))
+    (group,) = source.groups(list_inputs([str(path)]))
+    (shard,) = pickle.loads(pickle.dumps(source.split(group)))
+    (piece,) = source.pieces(shard)
+    assert source.source_of(piece) == str(path)
+    assert sum(found.accepted.num_rows for found in source.read(piece)) == 50
+    assert sum(found.accepted.num_rows for found in source.read(shard)) == 50
+    split = SalesFiles(ReadOptions(range_bytes=200), Rules(started=STARTED))
+    (group,) = split.groups(list_inputs([str(path)]))
+    shards = split.split(group)
+    assert len(shards) > 5
+    assert sum(f.accepted.num_rows for s in shards for f in split.read(s)) == 50
