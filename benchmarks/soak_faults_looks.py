@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +16,7 @@ from celes_beam.stores.lake.verify import verify
 from celes_beam.stores.warehouse.table_name import TableName
 
 _TRIES = 5
+_PAUSE_SECONDS = 0.5
 _PROBLEMS_SHOWN = 3
 
 
@@ -52,36 +53,31 @@ class LakeLook:
         """Whether the last look found any."""
         return self.rows > 0
 
-    def _read(self) -> tuple[Snapshot, tuple[int, Decimal]]:
+    def _read(self) -> tuple[Snapshot, object]:
+        """A snapshot, and what its files hold: rows and total, or why they cannot be read."""
         import duckdb  # noqa: PLC0415 - slow to import
 
+        found: object = None
         for _ in range(_TRIES):
             snapshot = Lake.open(self.root).snapshot()
             paths = [str(self.folder / file.path) for file in snapshot.files]
-            if not paths:
-                return snapshot, (0, Decimal("0.00"))
             try:
-                with duckdb.connect(config={"threads": 1}) as connection:
-                    row = connection.execute(
-                        "SELECT COUNT(*), SUM(cantidad_de_venta) FROM read_parquet($1)", [paths]
-                    ).fetchone()
-            except duckdb.IOException as error:
-                # A compaction may have merged a file since the snapshot was taken; then it is in no
-                # newer one.
-                live = {file.path for file in Lake.open(self.root).snapshot().files}
-                if {file.path for file in snapshot.files} <= live:
-                    self.problems.append(f"{self.root}: a live file cannot be read: {error}")
-                continue
-            if row is None:
-                raise ValueError("DuckDB gave no row")
-            return snapshot, (int(row[0]), Decimal(row[1]))
-        raise TimeoutError(f"{self.root}: in {_TRIES} tries each snapshot was merged while read")
+                found = _sums(paths)
+            except duckdb.Error as error:
+                found = str(error)
+            if found == (snapshot.rows, snapshot.total):
+                break
+            # A compaction may have merged a file meanwhile; or the local server was writing it, for
+            # two processes that finish one commit both copy, and this goes round the server.
+            time.sleep(_PAUSE_SECONDS)
+        return snapshot, found
 
     def verified(self, code: int, output: str) -> None:
         """Take in what ``celes-beam lake verify --json`` said through the bad network."""
         if code and "{" not in output:
             return
-        told = json.loads(output[output.index("{") :])["problems"]
+        answer, _ = json.JSONDecoder().raw_decode(output[output.index("{") :])
+        told = answer["problems"]
         # A request that failed is told as a problem of its file; one of the lake stays.
         if told and (stay := verify(Lake.open(self.root)).problems):
             self.problems.append(f"{self.root}: verify: {'; '.join(stay[:_PROBLEMS_SHOWN])}")
@@ -102,6 +98,17 @@ class LakeLook:
             self.aggregated_rows = rows
 
         return done
+
+
+def _sums(paths: Sequence[str]) -> tuple[int, Decimal]:
+    import duckdb  # noqa: PLC0415 - slow to import
+
+    if not paths:
+        return 0, Decimal("0.00")
+    with duckdb.connect(config={"threads": 1}) as connection:
+        query = "SELECT COUNT(*), SUM(cantidad_de_venta) FROM read_parquet($1)"
+        rows, total = connection.execute(query, [paths]).fetchall()[0]
+    return int(rows), Decimal(total)
 
 
 @dataclass

@@ -156,12 +156,18 @@ class Soak:
             if now - looked >= _LOOKS_EVERY / len([*self.lakes, *self.tables]):
                 looked, at = now, at + 1
                 order = (self.lakes[0], self.tables[0], self.lakes[1], self.tables[1])
-                order[at % len(order)].look()
+                self._look(order[at % len(order)])
             if now - told >= _TOLD_EVERY:
                 told = now
                 self.tell(now - began)
             time.sleep(_LOOK_SECONDS)
         self.tell(seconds)
+
+    def _look(self, look: LakeLook | TableLook) -> None:
+        try:
+            look.look()
+        except Exception as error:  # noqa: BLE001 - an hour is not to end without its report
+            self.problems.append(f"{look}: {type(error).__name__}: {error}")
 
     def tell(self, seconds: float) -> None:
         """Print how things stand."""
