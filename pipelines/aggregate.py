@@ -1,7 +1,7 @@
 """A lake in; total by category and mean by region out, and rows in order when asked for.
 
-    files ─ PlanPieces ─┬─ ScanSales (read, sum, keep first rows, sample: one fused step) ─┬─ Write
-                        └─ SortSales (spill by range ─ sort each range) ─ parts ───────────┘
+    PlanPieces ─┬─ ScanSales (read, sum, keep first rows, sample: one fused step) ─┬─ WriteResult
+                └─ SortSales (spill by range ─ sort each range) ─ parts ───────────┘
 
 Only descriptions, partial sums and samples cross an edge: sorted rows go by way of the disk.
 """
@@ -49,28 +49,22 @@ def build(
     ``threads`` work on the pieces of one bundle; 0 is one a core. ``spread`` shares the pieces out
     to several workers.
     """
-    import apache_beam as beam  # noqa: PLC0415
-
     from celes_beam.stores.results.result_folder import RESULT  # noqa: PLC0415
     from celes_beam.stores.results.results import SORTED  # noqa: PLC0415
     from celes_beam.transforms.aggregate import PlanPieces, ScanSales  # noqa: PLC0415
     from celes_beam.transforms.results import WriteResult  # noqa: PLC0415
     from celes_beam.transforms.sort import SortSales  # noqa: PLC0415
 
-    reader, run = found.reader, options.run_id
+    reader, questions, run = found.reader, options.questions, options.run_id
     result = str(Path(folder) / RESULT)
-    pieces = (
-        pipeline
-        | "Files" >> beam.Create(found.files, reshuffle=False)
-        | "Pieces" >> PlanPieces(reader, spread)
-    )
-    scanned = pieces | "Scan" >> ScanSales(reader, options.questions, run, threads)
+    pieces = pipeline | "Pieces" >> PlanPieces(reader, found.files, spread)
+    scanned = pieces | "Scan" >> ScanSales(reader, questions, run, threads)
     parts = None
     if options.write_sorted:
         parts = pieces | "Sort" >> SortSales(
             reader=reader,
             scanned=scanned,
-            order=options.order,
+            questions=questions,
             part_rows=options.part_rows,
             spills=str(Path(folder) / "spills"),
             parts=str(Path(result) / SORTED),
@@ -78,7 +72,7 @@ def build(
             threads=threads,
         )
     return scanned | "Write" >> WriteResult(
-        result, ENGINE, parts, top=bool(options.top), rows=found.rows, total=found.total
+        result, ENGINE, questions, parts, rows=found.rows, total=found.total
     )
 
 

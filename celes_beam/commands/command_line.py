@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import io
 import logging
@@ -82,8 +83,14 @@ def imports_are_over() -> None:
     Going through all of Beam takes it a tenth of a second, in the middle of the work. Of a program
     that calls ``run`` by itself, whose objects are its own, nothing is kept.
     """
-    if _commands and not gc.get_freeze_count():
-        gc.freeze()
+    if _commands:
+        _keep_all_there_is()
+
+
+@functools.cache
+def _keep_all_there_is() -> None:
+    # Once, which is not asked of the collector: it would count a hundred thousand objects.
+    gc.freeze()
 
 
 class Summary(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -11,6 +12,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from celes_beam.commands.progress import meter
 from celes_beam.sales.scan import Questions, Scan, Scanned, merge_scanned
 from celes_beam.stores.lake.lake_reader import LakeFile, LakeReader, Piece
+from celes_beam.stores.lake.storage import open_storage
 from celes_beam.stores.share_out import share_out
 from celes_beam.transforms import metrics
 from celes_beam.transforms.pool import check_threads, in_global_window
@@ -18,25 +20,41 @@ from celes_beam.transforms.pool import check_threads, in_global_window
 
 @dataclass(eq=False)
 class PlanPieces(beam.PTransform):
-    """PCollection of ``LakeFile`` -> PCollection of ``Piece``; ``spread`` shares them out.
+    """A pipeline -> PCollection of ``Piece``, of the files of a reader.
 
-    Where there is one worker alone, a shuffle of them is work for nothing.
+    ``spread`` shares files and pieces out to several workers. For one alone that is work for
+    nothing: each transform that Beam takes apart costs it some 10 ms.
     """
 
     reader: LakeReader
+    files: Sequence[LakeFile]
     spread: bool = True
 
-    def expand(self, files: beam.PCollection[LakeFile]) -> beam.PCollection[Piece]:
-        pieces = files | "Plan" >> beam.FlatMap(self.reader.plan)
-        return pieces | "Spread" >> beam.Reshuffle() if self.spread else pieces
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[Piece]:
+        if not self.spread:
+            return (
+                pipeline | beam.Impulse() | "Plan" >> beam.FlatMap(_plan, self.reader, self.files)
+            )
+        return (
+            pipeline
+            | "Files" >> beam.Create(self.files, reshuffle=False)
+            | "Plan" >> beam.FlatMap(self.reader.plan)
+            | "Spread" >> beam.Reshuffle()
+        )
+
+
+def _plan(_: bytes, reader: LakeReader, files: Sequence[LakeFile]) -> list[Piece]:
+    with ThreadPoolExecutor(open_storage(reader.root).at_once) as pool:
+        return [piece for pieces in pool.map(reader.plan, files) for piece in pieces]
 
 
 @dataclass(eq=False)
 class ScanSales(beam.PTransform):
-    """PCollection of ``Piece`` -> PCollection with the one ``Scanned`` of them all.
+    """PCollection of ``Piece`` -> PCollection of ``Scanned``, what bundles of them held.
 
     Only the columns that ``questions`` need are read. ``threads`` (0: one a core) share the pieces
-    of a bundle. ``run`` names the run whose progress is counted.
+    of a bundle. ``run`` names the run whose progress is counted. Whoever needs the whole takes them
+    all as a side input, by ``merge_scanned``: of no pieces there may be none.
     """
 
     reader: LakeReader
@@ -48,14 +66,7 @@ class ScanSales(beam.PTransform):
         check_threads(self.threads)
 
     def expand(self, pieces: beam.PCollection[Piece]) -> beam.PCollection[Scanned]:
-        parts = pieces | "Scan" >> beam.ParDo(_ScanFn(self))
-        # CombineGlobally is 14 transforms, for a handful of partial sums; and without any, as of an
-        # empty lake, a group of them would give nothing, where an empty answer is due.
-        return (
-            pieces.pipeline
-            | "Once" >> beam.Impulse()
-            | "Merge" >> beam.Map(_merge, beam.pvalue.AsIter(parts), questions=self.questions)
-        )
+        return pieces | "Scan" >> beam.ParDo(_ScanFn(self))
 
 
 class _ScanFn(beam.DoFn):
@@ -90,7 +101,3 @@ class _ScanFn(beam.DoFn):
                 progress.add(rows=sales.num_rows)
             progress.add(done=piece.bytes)
         return scan.result()
-
-
-def _merge(_: bytes, parts: Iterable[Scanned], *, questions: Questions) -> Scanned:
-    return merge_scanned(parts, questions)

@@ -17,8 +17,8 @@ from celes_beam.commands.progress import meter
 from celes_beam.contract import COLUMN_NAMES
 from celes_beam.errors import ConfigError
 from celes_beam.sales.columns import Ints
-from celes_beam.sales.order import Order, choose_bounds
-from celes_beam.sales.scan import Scanned
+from celes_beam.sales.order import choose_bounds
+from celes_beam.sales.scan import Questions, Scanned, merge_scanned
 from celes_beam.stores.lake.lake_reader import LakeReader, Piece
 from celes_beam.stores.results.sorted_parts import Run, SortedPart, SpillWriter, sort_part
 from celes_beam.stores.share_out import share_out
@@ -29,15 +29,15 @@ from celes_beam.transforms.pool import check_threads, in_global_window
 class SortSales(beam.PTransform):
     """PCollection of ``Piece`` -> PCollection of ``SortedPart``, in no order.
 
-    ``scanned`` is the one ``Scanned`` of the same pieces, with a sample. Parts of about
-    ``part_rows`` rows are written as ``<parts>/part-00000.parquet`` and so on, in order of the key
-    and within it of the other columns; spill files go to ``spills``. ``threads`` as in
-    ``ScanSales``.
+    ``scanned`` is what a scan of the same pieces found, with a sample, by these ``questions``.
+    Parts of about ``part_rows`` rows are written as ``<parts>/part-00000.parquet`` and so on, in
+    order of the key and within it of the other columns; spill files go to ``spills``. ``threads``
+    as in ``ScanSales``.
     """
 
     reader: LakeReader
     scanned: beam.PCollection[Scanned]
-    order: Order
+    questions: Questions
     part_rows: int
     spills: str
     parts: str
@@ -50,7 +50,17 @@ class SortSales(beam.PTransform):
             raise ConfigError(f"part_rows={self.part_rows}: expected 1 or more")
 
     def expand(self, pieces: beam.PCollection[Piece]) -> beam.PCollection[SortedPart]:
-        bounds = self.scanned | "Choose bounds" >> beam.Map(_bounds, part_rows=self.part_rows)
+        bounds = (
+            pieces.pipeline
+            | beam.Impulse()
+            | "Choose bounds"
+            >> beam.Map(
+                _bounds,
+                beam.pvalue.AsIter(self.scanned),
+                questions=self.questions,
+                part_rows=self.part_rows,
+            )
+        )
         return (
             pieces
             | "Spill" >> beam.ParDo(_SpillFn(self), beam.pvalue.AsSingleton(bounds))
@@ -59,14 +69,15 @@ class SortSales(beam.PTransform):
         )
 
 
-def _bounds(scanned: Scanned, part_rows: int) -> Ints:
+def _bounds(_: bytes, found: Iterable[Scanned], *, questions: Questions, part_rows: int) -> Ints:
+    scanned = merge_scanned(found, questions)
     return choose_bounds(scanned.sample, -(-scanned.sums.whole.rows // part_rows))
 
 
 class _SpillFn(beam.DoFn):
     def __init__(self, how: SortSales) -> None:
         self._reader = how.reader
-        self._order = how.order
+        self._order = how.questions.order
         self._folder = how.spills
         self._run = how.run
         self._threads = how.threads
@@ -101,7 +112,7 @@ class _SpillFn(beam.DoFn):
 class _SortFn(beam.DoFn):
     def __init__(self, how: SortSales) -> None:
         self._folder = how.parts
-        self._order = how.order
+        self._order = how.questions.order
         self._run = how.run
         self._threads = how.threads
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO
 
 import numpy as np
@@ -207,7 +208,13 @@ def repeat(value: pa.Array, rows: int) -> pa.Array:
     """The value of an array of one, ``rows`` times; a text as a dictionary."""
     if not pa.types.is_string(value.type):
         return pa.repeat(value[0], rows)
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), value)
+    return pa.DictionaryArray.from_arrays(_zeros(rows), value, safe=False)
+
+
+@lru_cache(4)
+def _zeros(rows: int) -> pa.Array:
+    # Most batches of a file are as long as each other.
+    return pa.array(np.zeros(rows, np.int32))
 
 
 def _plain(kind: pa.DataType | None) -> pa.DataType | None:

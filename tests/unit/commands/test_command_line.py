@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
@@ -84,3 +85,16 @@ def test_what_is_held_back_after_an_error_is_held_for_a_part_of_the_command_only
         "round 1: the disk is full",
         "round 2: the disk is full",
     ]
+
+
+@pytest.mark.parametrize("is_command", [True, False])
+def test_imports_are_kept_from_the_collector_by_commands_alone(is_command: bool) -> None:
+    code = (
+        "import gc, sys; from celes_beam.commands.command_line import *\n"
+        "def command(argv):\n"
+        "    imports_are_over()\n"
+        "    imports_are_over()\n"
+        "    return int(gc.get_freeze_count() > 0)\n"
+        + ("sys.exit(run_command('p', command, []))" if is_command else "sys.exit(command([]))")
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == is_command

@@ -47,6 +47,26 @@ def test_group_sums_are_exact_where_floats_are_not(value: int) -> None:
     assert group_sums(codes, 2, values) == [1000 * value + 1, 0]
 
 
+@pytest.mark.parametrize("regions", [1, 2])
+@pytest.mark.parametrize("whole", [2**42 - 1, 2**42, 2**42 + 1, 2**53 - 1, 2**53, 2**53 + 1])
+def test_sums_and_counts_are_exact_where_one_pass_no_longer_does(whole: int, regions: int) -> None:
+    """Of 1023 rows, 10 bits, one pass does up to 2**42 cents."""
+    cents = [whole // 1023] * 1022
+    cents.append(whole - sum(cents))
+    rows = [(f"c{n % 7}", f"r{n % regions}", value) for n, value in enumerate(cents)]
+
+    sums = sum_batch(sales_batch(rows))
+
+    for by, column in ((sums.by_category, 0), (sums.by_region, 1)):
+        assert by == {
+            name: Share(
+                sum(row[column] == name for row in rows),
+                sum(row[2] for row in rows if row[column] == name),
+            )
+            for name in dict.fromkeys(row[column] for row in rows)
+        }
+
+
 def test_no_rows_sum_to_nothing() -> None:
     assert group_sums(np.array([], np.int8), 2, np.array([], np.int64)) == [0, 0]
     assert sum_batch(sales_batch([])) == Sums()

@@ -9,14 +9,14 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
-from apache_beam.testing.util import assert_that
+from apache_beam.testing.util import assert_that, equal_to
 
-from celes_beam.sales.aggregate import Sums, sum_batch
+from celes_beam.sales.aggregate import sum_batch
 from celes_beam.sales.order import Order
 from celes_beam.sales.scan import Questions, Scan, Scanned, merge_scanned
-from celes_beam.stores.lake.lake_reader import LakeReader
-from celes_beam.transforms.aggregate import PlanPieces, ScanSales
-from tests.answers import Row, batch_of, in_order, rows_of
+from celes_beam.stores.lake.lake_input import open_input
+from celes_beam.transforms.aggregate import PlanPieces
+from tests.answers import Row, batch_of, commit_rows, in_order, rows_of
 
 DAY = datetime(2024, 5, 3, tzinfo=UTC)
 ROWS: list[Row] = [(i, DAY, Decimal(i * 7 % 10 + 1), f"c{i % 2}", "r") for i in range(1, 31)]
@@ -41,14 +41,14 @@ def test_merging_in_any_order_gives_the_same() -> None:
 
 
 @pytest.mark.parametrize("spread", [True, False])
-def test_of_no_files_there_is_one_empty_answer(tmp_path: Path, spread: bool) -> None:
-    def check(found: list[Scanned]) -> None:
-        assert [one.sums for one in found] == [Sums()]
+def test_pieces_are_those_of_all_files(tmp_path: Path, spread: bool) -> None:
+    commit_rows(tmp_path, ROWS[:9], ROWS[9:], partition_by=("categoria_de_producto",))
+    found = open_input(str(tmp_path), DAY)
+    expected = [piece for file in found.files for piece in found.reader.plan(file)]
 
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        reader = LakeReader(str(tmp_path))
-        pieces = pipeline | beam.Create([], reshuffle=False) | PlanPieces(reader, spread)
-        assert_that(pieces | ScanSales(reader, QUESTIONS, "run"), check)
+        assert_that(pipeline | PlanPieces(found.reader, found.files, spread), equal_to(expected))
+    assert len(expected) == 4
 
 
 def test_what_crosses_a_shuffle_is_small() -> None:
