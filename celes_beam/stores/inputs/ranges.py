@@ -30,6 +30,7 @@ from celes_beam.stores.inputs.text_stream import TextStream
 
 _SCAN_BYTES = 4 * MIB
 _MOST_RANGES = 4096
+"""Ranges of a larger file are larger, so that its plan stays small and soon made."""
 _ALIGN_BYTES = 1 << 16
 
 
@@ -187,7 +188,7 @@ def _plan_parquet(file: InputFile, how: ReadOptions) -> list[FileRange]:
             ) from error
     locate = locate_columns if how.transform is None else name_fields
     locate(schema.names, how.mapping, file.path)
-    range_bytes = range_bytes_of(file, how)
+    range_bytes = max(range_bytes_of(file, how), file.size // _MOST_RANGES)
     ranges: list[FileRange] = []
     start, first_row, rows, weight = 0, 0, 0, 0
     for group in range(metadata.num_row_groups):

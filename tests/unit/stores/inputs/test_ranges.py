@@ -12,6 +12,7 @@ import pytest
 from celes_beam.contract import COLUMN_NAMES, MAX_RECORD_BYTES
 from celes_beam.errors import ColumnError, ConfigError, InputError
 from celes_beam.sales.csv_dialect import CsvDialect
+from celes_beam.stores.inputs import ranges
 from celes_beam.stores.inputs.files import InputFile, list_inputs
 from celes_beam.stores.inputs.ranges import FileRange, plan_ranges
 from celes_beam.stores.inputs.read_options import ReadOptions
@@ -244,3 +245,57 @@ def test_options_are_picklable_and_take_a_mapping() -> None:
     how = ReadOptions(columns={"region_de_venta": "r", "id_cliente": "c"})
     assert pickle.loads(pickle.dumps(how)) == how
     assert how.mapping == {"id_cliente": "c", "region_de_venta": "r"}
+
+
+def test_a_file_of_a_terabyte_has_a_plan_of_bounded_size(tmp_path: Path) -> None:
+    """Holes but for a line feed where it is looked for."""
+    size, step = 2**40, 2**28
+    path = tmp_path / "v.ndjson"
+    with path.open("wb") as sparse:
+        sparse.write(b'{"id_cliente": 1}\n' * 5000)
+        for at in range(step, size, step):
+            sparse.seek(at - 1)
+            sparse.write(b"\n")
+        sparse.truncate(size)
+    parts = plan_ranges(list_inputs([str(path)])[0], ReadOptions())
+    assert len(parts) == 4096
+    assert {part.end - part.start for part in parts} == {step}
+    assert (parts[0].start, parts[-1].end) == (0, size)
+
+
+def test_very_many_row_groups_have_a_plan_of_bounded_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "_MOST_RANGES", 10)
+    table = pa.table({name: list(range(5000)) for name in COLUMN_NAMES})
+    pq.write_table(table, tmp_path / "p.parquet", row_group_size=5)
+    (file,) = list_inputs([str(tmp_path / "p.parquet")])
+    parts = plan_ranges(file, ReadOptions(range_bytes=1))
+    assert 1 < len(parts) <= 10
+    assert (parts[0].start, parts[-1].end) == (0, 1000)
+    assert all(a.end == b.start for a, b in itertools.pairwise(parts))
+    assert [part.first_row for part in parts] == [part.start * 5 for part in parts]
+
+
+def test_ranges_of_a_real_file_cover_each_record_once(tmp_path: Path) -> None:
+    """200 MB of lines of many lengths; each range is looked at as bytes."""
+    lines = b"".join(
+        b"%d,2024-01-31,%d.50,Hogar,Norte\n" % (i, 10 ** (i % 9)) for i in range(50000)
+    )
+    path = tmp_path / "v.csv"
+    with path.open("wb") as file:
+        file.write(HEADER)
+        for _ in range(200_000_000 // len(lines)):
+            file.write(lines)
+    parts = plan_ranges(list_inputs([str(path)])[0], ReadOptions())
+    assert len(parts) > 40
+    assert (parts[0].start, parts[-1].end) == (len(HEADER), path.stat().st_size)
+    records = 0
+    with path.open("rb") as file:
+        for before, part in itertools.pairwise([None, *parts]):
+            assert part is not None
+            assert before is None or before.end == part.start
+            file.seek(part.start - 1)
+            assert file.read(1) == b"\n"
+            records += file.read(part.end - part.start).count(b"\n")
+    assert records == 50000 * (200_000_000 // len(lines))
