@@ -120,3 +120,16 @@ def test_ranges_are_of_about_equal_size() -> None:
     sizes = np.bincount(codes).tolist()
     assert len(sizes) == 10
     assert max(sizes) < 700
+
+
+def test_ranges_are_about_equal_when_nearly_all_rows_have_one_amount() -> None:
+    """The other columns divide those, so that no worker has to sort nearly everything."""
+    rows = [
+        (i % 997 + 1, DAY + timedelta(minutes=i % 31), Decimal(i if i % 100 == 0 else 7), "a", "b")
+        for i in range(1, 5001)
+    ]
+    keys = Order().keys(batch_of(rows))
+    codes = range_codes(keys, choose_bounds(sample_keys(keys, 0, 5), 10))
+    sizes = np.bincount(codes).tolist()
+    assert len(sizes) == 10
+    assert max(sizes) < 700

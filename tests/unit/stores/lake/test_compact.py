@@ -60,6 +60,13 @@ def test_very_many_tiny_files_are_planned_at_once() -> None:
     assert time.process_time() - started < 3
 
 
+def test_a_partition_with_nearly_all_files_is_merged_side_by_side() -> None:
+    files = [file("p=1" if n % 100 else "p=2", 100, f"{n}.parquet") for n in range(10_000)]
+    merges = plan_merges(files, 10_000)
+    assert len(merges) == 100
+    assert max(len(m.sources) for m in merges) == 100
+
+
 @settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["p=1", "p=2"]), st.integers(0, 150)), max_size=30),
