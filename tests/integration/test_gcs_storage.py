@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 
 from celes_beam.errors import IntegrityError, StorageError, UsageError
+from celes_beam.stores.cloud.clients import STORAGE_CONNECTIONS, storage_client
+from celes_beam.stores.inputs import gcs_files
+from celes_beam.stores.inputs.files import list_inputs
+from celes_beam.stores.lake import gcs_storage
 from celes_beam.stores.lake.gcs_storage import GcsStorage
 from celes_beam.stores.lake.measure import checksum
 from celes_beam.stores.lake.storage import open_storage
@@ -177,3 +181,32 @@ def test_a_delivery_that_fails_leaves_nothing_here(temporary: Path) -> None:
     area.path("b").write_bytes(b"")
     area.abandon("b")
     assert not list(temporary.iterdir())
+
+
+def test_listings_are_paged_and_one_page_is_held_at_a_time(
+    storage: GcsStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a million objects, too: whoever wants the first has it after one answer."""
+    files = [f"p={n % 7}/{n:05d}.csv" for n in range(600)]
+    with ThreadPoolExecutor(STORAGE_CONNECTIONS) as pool:
+        assert all(pool.map(lambda name: storage.put_if_absent(name, b""), files))
+    answers = []
+    client = storage_client()
+    ask = client._connection.api_request
+
+    def counted(**how: Any) -> Any:
+        answers.append(how)
+        return ask(**how)
+
+    monkeypatch.setattr(client._connection, "api_request", counted)
+    monkeypatch.setattr(gcs_storage, "PAGE_OBJECTS", 50)
+    monkeypatch.setattr(gcs_files, "PAGE_OBJECTS", 50)
+    listing = storage.list()
+    assert next(listing).name == min(files)
+    assert len(answers) == 1
+    assert [f.name for f in listing] == sorted(files)[1:]
+    assert len(answers) == 12
+    answers.clear()
+    found = list_inputs([storage.root])
+    assert [f.path for f in found] == [storage.uri(name) for name in sorted(files)]
+    assert 12 <= len(answers) < 20

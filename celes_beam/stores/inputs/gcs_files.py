@@ -13,6 +13,8 @@ from celes_beam.stores.inputs.globs import MAGIC, glob_pattern
 from celes_beam.stores.inputs.names import format_of_name
 from celes_beam.stores.inputs.refused import LAKE_MARK, a_lake
 
+PAGE_OBJECTS = 1000
+"""Objects of one answer to a listing, the most there can be; one answer is in memory at a time."""
 _NOT_HIDDEN = re.compile(r"(?:/?[^/._][^/]*)*")
 
 
@@ -77,6 +79,7 @@ def _list_objects(
             prefix=prefix,
             fields="items(name,size,generation),nextPageToken",
             max_results=most,
+            page_size=PAGE_OBJECTS,
         ):
             if not blob.name.endswith("/"):
                 yield blob.name, int(blob.size), str(blob.generation)

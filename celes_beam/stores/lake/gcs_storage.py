@@ -26,6 +26,8 @@ from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.stored import StoredFile
 
 AT_ONCE = STORAGE_CONNECTIONS
+PAGE_OBJECTS = 1000
+"""Objects of one answer to a listing, the most there can be; one answer is in memory at a time."""
 _ROLE = "roles/storage.objectUser"
 _FIELDS = "items(name,size,updated,crc32c),nextPageToken"
 
@@ -183,6 +185,7 @@ class GcsStorage:
                     prefix=prefix,
                     delimiter=delimiter,
                     fields=_FIELDS,
+                    page_size=PAGE_OBJECTS,
                     retry=storage_retry(),
                     **bounds,
                 )

@@ -207,7 +207,7 @@ def test_a_disk_that_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: Path) -> None:
         raise OSError(5, "Input/output error", str(path))
 
-    monkeypatch.setattr(Path, "iterdir", fail)
+    monkeypatch.setattr(os, "scandir", fail)
     with pytest.raises(StorageError, match="Input/output error"):
         list_inputs([str(root / "2024")])
 
@@ -324,3 +324,23 @@ def test_a_file_that_goes_while_it_is_listed_is_not_told(
 
     assert [Path(f.path).name for f in found] == ["b.csv"]
     assert told == {}
+
+
+def test_many_files_are_listed_by_few_calls_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To resolve the path of each takes a look at every folder above, which are always the same."""
+    for number in range(3000):
+        (tmp_path / f"{number:05d}.csv").touch()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "00001.csv")
+    resolved = []
+    real = os.path.realpath
+
+    def counted(path: str) -> str:
+        resolved.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os.path, "realpath", counted)
+    found = list_inputs([str(tmp_path)])
+    assert [f.path for f in found] == [str(tmp_path / f"{n:05d}.csv") for n in range(3000)]
+    assert len(resolved) < 10
