@@ -33,6 +33,8 @@ from celes_beam.stores.lake.engine_files import EngineFile, contract_sales
 from celes_beam.stores.lake.lake_reader import LakeReader
 
 _PATH = "path of the file"
+_GLOBS = "__globPaths__"
+"""Spark takes any path for a pattern otherwise, in which ``[1]`` stands for ``1``."""
 _WIDER: Mapping[pa.DataType, DataType] = {
     pa.uint8(): ShortType(),
     pa.uint16(): IntegerType(),
@@ -75,6 +77,7 @@ def _read_lake(spark: SparkSession, job: EngineJob, files: list[EngineFile]) -> 
     root = one.path.removesuffix(f"/{one.file.name}")
     return (
         spark.read.option("basePath", spark_path(root))
+        .option(_GLOBS, "false")
         .schema(StructType(fields))
         .parquet(*(spark_path(file.path) for file in files))
         .select(*job.columns)
@@ -94,6 +97,7 @@ def _read_plain(spark: SparkSession, job: EngineJob, files: list[EngineFile]) ->
     judge = _Judge(job.found.reader, by_path, types, job.columns)
     return (
         spark.read.option("recursiveFileLookup", "true")
+        .option(_GLOBS, "false")
         .schema(StructType(_fields(types)))
         .parquet(*(spark_path(file.path) for file in files))
         .select("*", F.col("_metadata.file_path").alias(_PATH))

@@ -117,6 +117,16 @@ def test_paths_may_be_of_any_layout(tmp_path: Path, spark: None) -> None:
     assert without_engine(result) == answer(rows * 3 + elsewhere * 2)
 
 
+def test_a_path_is_no_pattern(tmp_path: Path, spark: None) -> None:
+    rows = sales(12)
+    lake, folder = tmp_path / "a[1]" / "{b,c}", tmp_path / "x*" / "y?"
+    commit_rows(lake, rows)
+    plain(folder, "a[1].parquet", rows)
+
+    for source in (lake, folder):
+        assert without_engine(ask("-i", str(source))) == answer(rows)
+
+
 @pytest.mark.parametrize(
     ("column", "array"),
     [
