@@ -12,7 +12,7 @@ import msgspec
 
 from benchmarks.scale_limits import Limits
 from benchmarks.scale_measured import CSV, Measured, Requests, Stages
-from benchmarks.scale_model import MACHINE, Pressure, of_core
+from benchmarks.scale_model import MACHINE, Pressure, Traffic, of_core
 from benchmarks.scale_services import CLASS_A, DELETE, GET, REWRITE
 from celes_beam.config import DEFAULT_REGIONS
 from celes_beam.plan.cost import BatchWork, Estimate, estimate_batch
@@ -37,8 +37,7 @@ _REQUESTS_BESIDE_READS = 2
 class BatchForecast:
     """One run of so many rows; ``planned`` by what prices suppose, ``measured`` by what was seen.
 
-    ``files`` are the fewest and the most that are written; ``requests`` a second to Cloud Storage
-    while workers write, at most, by kind.
+    ``files`` are the fewest and the most that are written; ``traffic`` is that of the most.
     """
 
     rows: float
@@ -50,7 +49,7 @@ class BatchForecast:
     manifest_bytes: float
     commit_seconds: float
     load_jobs: float
-    requests: dict[str, float]
+    traffic: tuple[Traffic, ...]
     pressures: tuple[Pressure, ...]
 
     def seconds(self, estimate: Estimate) -> float:
@@ -154,7 +153,16 @@ def batch_forecast(
         manifest_bytes=most * bytes_of_file(measured),
         commit_seconds=commit,
         load_jobs=loads * runs,
-        requests={"write": writes / working, "read": reads / working},
+        traffic=(
+            Traffic("Cloud Storage", "reads", reads / working, text / working),
+            Traffic("Cloud Storage", "writes", writes / working, written / working),
+            Traffic(
+                "Cloud Storage",
+                "copies and deletions, by the commit",
+                most * serial / max(commit, 1.0),
+            ),
+            Traffic("BigQuery", "load jobs, in all", loads * runs, written * runs),
+        ),
         pressures=tuple(pressures),
     )
 

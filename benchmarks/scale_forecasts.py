@@ -13,6 +13,7 @@ from benchmarks.scale_model import Pressure, worst
 from benchmarks.scale_stream import (
     TURNS,
     StreamForecast,
+    flush_pace,
     messages_of_process,
     messages_of_vcpu,
     stream_forecast,
@@ -38,6 +39,7 @@ def forecast_tables(measured: Measured, prices: Prices, limits: Limits) -> dict[
         "batch-breaks": batch_breaks(batches),
         "streams": stream_cost_table(streams),
         "stream-breaks": stream_breaks(streams),
+        "traffic": traffic_table(batches, streams),
         "paces": pace_table(measured, prices, limits),
     }
     return {name: markdown_table(table) for name, table in found.items()}
@@ -142,6 +144,24 @@ def _breaks(first: Sequence[str], pressures: Sequence[Pressure]) -> Table:
     ]
 
 
+def traffic_table(
+    batches: Sequence[Sequence[BatchForecast]], streams: Sequence[Sequence[StreamForecast]]
+) -> Table:
+    """Requests and bytes a second to each service, with the flags that each size takes."""
+    table = [["Size", "service", "what", "a second", "MB/s"]]
+    sizes = [
+        *((f"{_number(turns[-1].rows)} rows", turns[-1].traffic) for turns in batches),
+        *((f"{_number(turns[-1].rate)} messages/s", turns[-1].traffic) for turns in streams),
+    ]
+    for size, traffic in sizes:
+        for i, one in enumerate(traffic):
+            in_all = one.what.endswith("in all")
+            amount = f"{one.requests:,.0f}" if in_all else f"{one.requests:,.1f}"
+            megabytes = f"{one.bytes / 1e6:,.1f}" if one.bytes and not in_all else ""
+            table.append(["" if i else size, one.service, one.what, amount, megabytes])
+    return table
+
+
 def pace_table(measured: Measured, prices: Prices, limits: Limits) -> Table:
     """What a vCPU does, by the price file and by what was measured; and one process alone."""
     csv = megabytes_of_vcpu(measured.stages[CSV], limits)
@@ -156,6 +176,10 @@ def pace_table(measured: Measured, prices: Prices, limits: Limits) -> Table:
             f"{messages:,.0f}",
         ],
     ]
+    for flags in TURNS[:2]:
+        pace = f"{flush_pace(flags, measured, limits):,.0f}"
+        rows = f"{flags.max_batch_rows:,}"
+        table.append([f"messages a second, one lake, batches of {rows} at most", "", pace])
     alone = messages_of_process(measured)
     if alone is not None:
         seconds = DeliverySpec.dedupe_minutes * 60

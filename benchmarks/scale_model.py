@@ -13,6 +13,16 @@ MACHINE = "n2-standard-2"
 
 
 @dataclass(frozen=True)
+class Traffic:
+    """What one kind of request to a service comes to in a second; bytes where they matter."""
+
+    service: str
+    what: str
+    requests: float
+    bytes: float = 0.0
+
+
+@dataclass(frozen=True)
 class Pressure:
     """How much of a limit is needed, and what to do when that is too much."""
 

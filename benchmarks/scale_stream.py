@@ -11,7 +11,7 @@ import msgspec
 
 from benchmarks.scale_limits import Limits
 from benchmarks.scale_measured import FLUSH, MESSAGES, NATIVE, Measured
-from benchmarks.scale_model import MACHINE, Pressure, of_core
+from benchmarks.scale_model import MACHINE, Pressure, Traffic, of_core
 from celes_beam.plan.cost import Estimate, estimate_month
 from celes_beam.plan.job import Job
 from celes_beam.plan.prices import Prices
@@ -91,6 +91,7 @@ class StreamForecast:
     planned: Estimate
     measured: Estimate
     batches: float
+    traffic: tuple[Traffic, ...]
     pressures: tuple[Pressure, ...]
 
 
@@ -98,7 +99,7 @@ def stream_forecast(
     rate: float, flags: StreamFlags, measured: Measured, prices: Prices, limits: Limits
 ) -> StreamForecast:
     """Forecast a stream of ``rate`` messages a second of the size that was measured."""
-    messages, flush = measured.stages[MESSAGES], measured.stages[FLUSH]
+    messages = measured.stages[MESSAGES]
     size = messages.bytes_read / messages.rows
     batches = flags.batches_a_second(rate, size)
     job = Job("streaming", machine_type=MACHINE, max_workers=1_000_000)
@@ -121,7 +122,7 @@ def stream_forecast(
         )
         for one in (prices, here)
     )
-    known, supposed = limits.by_name, limits.supposed
+    known = limits.by_name
     workers = Job("streaming").most_workers
     pressures = [
         Pressure(
@@ -164,9 +165,8 @@ def stream_forecast(
             )
         )
     if flags.lake:
-        entries = batches * flags.flush_seconds
-        seconds = entries * 2 * supposed.request_seconds
-        seconds += rate * flags.flush_seconds * flush.cpu_per_row() / of_core(limits)
+        entry, row = flush_costs(measured, limits)
+        seconds = flags.flush_seconds * (batches * entry + rate * row)
         pressures += [
             Pressure(
                 "seconds of a flush, which one worker does",
@@ -183,7 +183,36 @@ def stream_forecast(
                 "larger --max_batch_rows",
             ),
         ]
-    return StreamForecast(rate, flags, planned, seen, batches, tuple(pressures))
+    traffic = [
+        Traffic("Pub/Sub", "messages in, and out again", 2 * rate, 2 * rate * size),
+        Traffic(
+            "BigQuery",
+            "appends, of accepted and of rejected rows",
+            batches * STREAMS_PER_BATCH,
+            rate * messages.bytes_appended / messages.rows,
+        ),
+    ]
+    if flags.lake:
+        journal = rate * messages.bytes_written / messages.rows
+        traffic += [
+            Traffic("Cloud Storage", "writes of the journal", batches, journal),
+            Traffic("Cloud Storage", "its reads and deletions", 2 * batches, journal),
+        ]
+    return StreamForecast(rate, flags, planned, seen, batches, tuple(traffic), tuple(pressures))
+
+
+def flush_costs(measured: Measured, limits: Limits) -> tuple[float, float]:
+    """Seconds that a flush takes for each entry, which it reads and deletes, and for each row."""
+    row = measured.stages[FLUSH].cpu_per_row() / of_core(limits)
+    return 2 * limits.supposed.request_seconds, row
+
+
+def flush_pace(flags: StreamFlags, measured: Measured, limits: Limits) -> float:
+    """Messages a second that flushes keep up with, however often they are."""
+    messages = measured.stages[MESSAGES]
+    entry, row = flush_costs(measured, limits)
+    in_batch = min(flags.max_batch_rows, BATCH_BYTES * messages.rows / messages.bytes_read)
+    return 1 / (entry / in_batch + row)
 
 
 def messages_of_process(measured: Measured) -> float | None:
