@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from celes_beam.errors import LakeExistsError, StorageError
-from celes_beam.stores.cloud.clients import storage_client
+from celes_beam.stores.cloud.clients import storage_client, storage_retry
 from celes_beam.stores.cloud.failures import cloud_errors
 
 PIECE_BYTES = 8 * 2**20
@@ -24,7 +24,6 @@ def deliver_file(
     url = f"gs://{bucket}/{name}"
     with cloud_errors("write", url, needs=OBJECT_CREATOR):
         from google.api_core.exceptions import NotFound, PreconditionFailed  # noqa: PLC0415
-        from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
 
         # Without a size for its pieces an upload would hold up to 100 MB in memory.
         blob = storage_client().bucket(bucket).blob(name, chunk_size=PIECE_BYTES)
@@ -33,7 +32,7 @@ def deliver_file(
 
         def upload() -> None:
             blob.upload_from_filename(
-                str(path), checksum="crc32c", retry=DEFAULT_RETRY, if_generation_match=match
+                str(path), checksum="crc32c", retry=storage_retry(), if_generation_match=match
             )
 
         try:
@@ -45,7 +44,7 @@ def deliver_file(
                 upload()
         except PreconditionFailed as error:
             # Refused, perhaps, by a try of ours whose answer was lost: then it holds these bytes.
-            blob.reload(retry=DEFAULT_RETRY)
+            blob.reload(retry=storage_retry())
             if blob.crc32c != crc32c:
                 raise LakeExistsError(
                     f"{url} is there already, put there meanwhile by another: choose another "

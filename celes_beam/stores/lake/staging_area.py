@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -109,19 +109,28 @@ class Deliveries:
         self._pool = self._pool or ThreadPoolExecutor(
             self._area.at_once, thread_name_prefix="deliver"
         )
+        try:
+            self._wait_for_room()
+        except BaseException:
+            # It would take as long as those that failed.
+            self._area.abandon(name)
+            raise
         self._under_way.add(self._pool.submit(self._area.deliver, name, size=size, crc32c=crc32c))
-        while len(self._under_way) > self._area.at_once:
-            done, self._under_way = wait(self._under_way, return_when=FIRST_COMPLETED)
-            for delivery in done:
-                delivery.result()
 
     def finish(self) -> None:
         """Wait for all; raises what the first of them failed with."""
         try:
-            for delivery in self._under_way:
+            done, _ = wait(self._under_way, return_when=FIRST_EXCEPTION)
+            for delivery in done:
                 delivery.result()
         finally:
             self.abandon()
+
+    def _wait_for_room(self) -> None:
+        while len(self._under_way) >= self._area.at_once:
+            done, self._under_way = wait(self._under_way, return_when=FIRST_COMPLETED)
+            for delivery in done:
+                delivery.result()
 
     def abandon(self) -> None:
         """Wait for those under way, so that none leaves anything behind; their outcome is lost."""
