@@ -81,6 +81,8 @@ def run_engine(engine: Engine, question: Question, environment: Mapping[str, str
             return Attempt(ended, why=_why(ended, engine, log, question))
         try:
             told = msgspec.json.decode(summary.read_bytes(), type=_Told)
+        except FileNotFoundError:
+            return Attempt(ended, why="it ended without a result: look at its --engine_flags")
         except (OSError, msgspec.DecodeError) as error:
             return Attempt(ended, why=f"it ended without a result: {error}")
     fields = {name: getattr(told, name) for name in Result.__struct_fields__}
