@@ -20,6 +20,7 @@ from celes_beam.errors import MissingProgramError
 from celes_beam.local import cloud, flink
 from celes_beam.local.processes import HOST
 from celes_beam.local.state import Record, load, process_of
+from celes_beam.transforms.flink_cluster import FlinkCluster as FlinkApi
 from tests.tools import missing
 
 ON_FLINK = [
@@ -72,6 +73,23 @@ class FlinkCluster:
         """What the manager tells of the one job of this name."""
         (job,) = (j for j in self.ask("jobs/overview")["jobs"] if j["name"] == name)
         return job
+
+    def busy_worker(self, name: str) -> str:
+        """The task manager that does most of a job."""
+        job = self.job(name)["jid"]
+        vertices = self.ask(f"jobs/{job}")["vertices"]
+        hosts = [
+            task["taskmanager-id"]
+            for vertex in vertices
+            for task in self.ask(f"jobs/{job}/vertices/{vertex['id']}")["subtasks"]
+        ]
+        return max(set(hosts), key=hosts.count)
+
+    def cancel(self, name: str) -> None:
+        """End the job of this name, if there is one."""
+        found = [j["jid"] for j in self.ask("jobs/overview")["jobs"] if j["name"] == name]
+        for job in found:
+            FlinkApi(f"http://{HOST}:{self.record(flink.MANAGER).ports['http']}").cancel(job)
 
 
 def wait_for_workers() -> None:
