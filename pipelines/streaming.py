@@ -210,6 +210,12 @@ def _look_at_messages(
         _LOGGER.info("reading %s by subscription %s", options.topic, facts.path)
     else:
         facts = check_subscription(options.subscription or "", needs_view=native)
+    if facts.ordered:
+        _LOGGER.warning(
+            "%s has message ordering, which is slow and buys nothing here: Pub/Sub gives the next "
+            "messages of a key when those before are acknowledged",
+            facts.path,
+        )
     if native and facts.dead_letter_topic is not None:
         raise ConfigError(
             f"{facts.path} has a dead-letter policy ({facts.dead_letter_topic}), which Dataflow "

@@ -27,7 +27,12 @@ from celes_beam.errors import ConfigError, UsageError
 from celes_beam.sales.message_parts import parts
 from celes_beam.sales.messages import MessageRules, Messages
 from celes_beam.sales.traffic import SALE, Traffic, what_was_published
-from celes_beam.stores.cloud.clients import LOCAL_PROJECT, bigquery_client, publisher_client
+from celes_beam.stores.cloud.clients import (
+    LOCAL_PROJECT,
+    bigquery_client,
+    publisher_client,
+    subscriber_client,
+)
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
 from celes_beam.stores.messages.publish import Pace, publish
@@ -160,6 +165,23 @@ def test_a_batch_of_many_rows_is_written_in_parts(
     assert (summary.messages, summary.rows_accepted, summary.rows_rejected) == (3, 9, 3)
     assert len(list(lake.glob("_stream/*/*.entry"))) == 3
     assert ask(f"SELECT id_cliente FROM `{table.path}` ORDER BY 1") == [(n,) for n in range(1, 10)]
+
+
+def test_ordering_is_told_to_be_slow(
+    topic: Topic, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ordered = Topic(topic.path, f"{topic.subscription}-ordered")
+    with subscriber_client() as client:
+        client.create_subscription(
+            request={
+                "name": ordered.subscription,
+                "topic": topic.path,
+                "enable_message_ordering": True,
+            }
+        )
+    send(topic, SALE_OF_1)
+    assert stream(ordered, 1, "--output", str(tmp_path / "lake")).rows_accepted == 1
+    assert f"{ordered.subscription} has message ordering" in caplog.text
 
 
 def test_a_run_id_may_be_used_again(topic: Topic, tmp_path: Path) -> None:

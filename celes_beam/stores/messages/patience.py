@@ -33,7 +33,7 @@ class Patience:
         if now >= tell_at:
             self._told = now
             _LOGGER.warning(
-                "%s for %.0f s, and is tried again and again: %s",
+                "%s for %.0f s; it is tried again and again: %s",
                 self._what,
                 now - self._since,
                 " ".join(str(error).split())[:300],

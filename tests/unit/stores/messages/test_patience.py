@@ -23,7 +23,7 @@ def test_pauses_grow_to_half_a_minute_and_begin_anew_after_a_success(
     told = [record.message for record in caplog.records]
     assert 3 <= len(told) <= 6
     assert told[0].startswith("nothing comes for ")
-    assert told[0].endswith("is tried again and again: no route")
+    assert told[0].endswith("; it is tried again and again: no route")
 
     waits.succeeded()
     assert "works again" in caplog.records[-1].message
