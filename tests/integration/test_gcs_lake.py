@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from celes_beam.contract import COLUMN_NAMES
-from celes_beam.stores.lake.commit import publish
 from celes_beam.stores.lake.gcs_storage import GcsStorage
 from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.publish import publish
 from celes_beam.stores.lake.verify import verify
 from pipelines import aggregate, batch
 from tests.faults import Fault, FaultProxy

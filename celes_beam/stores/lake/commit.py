@@ -42,10 +42,10 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -58,9 +58,10 @@ from celes_beam.errors import (
 )
 from celes_beam.stores.inputs.refused import LAKE_MARK
 from celes_beam.stores.lake.commits import Commits, order
-from celes_beam.stores.lake.log_index import Index, encode_index
+from celes_beam.stores.lake.indexes import Indexes
+from celes_beam.stores.lake.log_index import Index
 from celes_beam.stores.lake.manifest import Decision, Manifest, Superseded, decode, encode
-from celes_beam.stores.lake.segments import Look, Segments, index_name
+from celes_beam.stores.lake.segments import Look, Segments, decision_name
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import Storage
 
@@ -70,10 +71,6 @@ REJECTED = "_rejected"
 REPLAYED = "_replayed"
 SEGMENT_COMMITS = 128
 """When so many commits are in no index, a new one is written."""
-_CLOSER_SECONDS = 60.0
-"""Whoever closed a segment has so long to write its index before another does."""
-_READ_TOGETHER = 1024
-"""So many decisions are in memory as they were written, when the first index is made."""
 
 _LOGGER = logging.getLogger(__name__)
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -110,18 +107,18 @@ class CommitLog:
         self._patience = patience or Patience()
         self._segment_commits = segment_commits
         self._segments = Segments(storage)
+        self._indexes = Indexes(storage, self._segments)
         self._decisions: dict[str, Decision] = {}
         self._done: set[str] = set()
         self._claimed: dict[str, int] = {}
         self._index: Index | None = None
-        self._damaged: set[str] = set()
         self._loaded: Commits | None = None
         self._unindexed = 0
 
     def load(self) -> Commits:
         """Look at all that has been decided. Raises ``IntegrityError`` for a broken decision."""
         look = self._segments.look()
-        index = self._index = self._newest_index(look)
+        index = self._index = self._indexes.newest(look)
         seen = self._loaded = self.load_all() if index is None else self._load_since(index, look)
         self._unindexed = len(seen.lately) + len(seen.superseded_lately)
         return seen
@@ -160,70 +157,23 @@ class CommitLog:
         ordered = tuple(sorted(manifests, key=order))
         return Commits(ordered, superseded, frozenset(self._done), index)
 
-    def _newest_index(self, look: Look) -> Index | None:
-        for number in reversed(look.indexes):
-            if self._index is not None and self._index.head.number == number:
-                return self._index
-            name = index_name(number)
-            if name in self._damaged:
-                continue
-            try:
-                return Index(self._storage.read(name), name)
-            except IntegrityError as error:
-                _LOGGER.warning("%s; it is passed by, which takes longer", error)
-                self._damaged.add(name)
-            except StorageError:
-                # It is deleted when newer ones are there.
-                if self._storage.exists(name):
-                    raise
-        return None
-
     def keep_index(self) -> None:
         """Write an index when many commits are in none; nothing fails when that fails."""
         if self._unindexed < self._segment_commits:
             return
         try:
-            self._write_index()
+            number = self._indexes.next_number()
+            if number is not None:
+                # What was announced up to that segment is listed now that it is closed.
+                seen = self.load()
+                claimed = {chain: self._newest_claim(chain) for chain in get_args(Chain)}
+                self._indexes.write(number, seen, claimed)
         except CelesError as error:
             _LOGGER.warning("no index of commits was written, which takes longer: %s", error)
 
-    def _write_index(self) -> None:
-        look = self._segments.look()
-        number = look.closed
-        if not number or number in look.indexes:
-            number = look.open
-            if not self._segments.close(number):
-                return
-        elif time.time() < look.closed_at + _CLOSER_SECONDS:
-            return
-        # What was announced up to that segment is listed now that it is closed.
-        seen = self.load()
-        first = seen.index.head.number + 1 if seen.index is not None else 1
-        announced = {run_id for _, run_id in self._segments.announced(range(first, number + 1))}
-        if seen.index is not None:
-            announced.update(seen.index.head.pending)
-        undone = {m.run_id for m in seen.undone}
-        lately = tuple(m for m in seen.lately if m.run_id not in undone)
-        kept = Commits(lately, seen.superseded_lately, seen.done, seen.index)
-        new = [*(m.run_id for m in lately), *seen.superseded_lately]
-        data = encode_index(
-            number,
-            kept,
-            decided=self._as_written(new),
-            pending=sorted(undone | (announced - kept.run_ids)),
-            claimed={chain: self._newest_claim(chain) for chain in ("epoch", "inputs")},
-        )
-        self._storage.put_if_absent(index_name(number), data)
-        self._segments.forget_old(self._segments.look())
-
-    def _as_written(self, run_ids: Sequence[str]) -> Iterator[list[bytes]]:
-        for first in range(0, len(run_ids), _READ_TOGETHER):
-            names = map(_decision_name, run_ids[first : first + _READ_TOGETHER])
-            yield each(self._storage.read, names, at_once=self._storage.at_once)
-
     def decision(self, run_id: str) -> Decision | None:
         """What was decided about a run; None when nothing was yet."""
-        if run_id not in self._decisions and not self._storage.exists(_decision_name(run_id)):
+        if run_id not in self._decisions and not self._storage.exists(decision_name(run_id)):
             return None
         return self._read(run_id)
 
@@ -238,7 +188,7 @@ class CommitLog:
             manifest = _with(manifest, epoch=seen.epoch)
         self._segments.announce(manifest.run_id)
         manifest = _with(manifest, decided_at=now())
-        if self._storage.put_if_absent(_decision_name(manifest.run_id), encode(manifest)):
+        if self._storage.put_if_absent(decision_name(manifest.run_id), encode(manifest)):
             self._unindexed += 1
             self._decisions[manifest.run_id] = manifest
             return manifest
@@ -271,7 +221,7 @@ class CommitLog:
                 if not self._decides_soon(holder):
                     never = Superseded(run_id=holder, by=run_id, decided_at=now())
                     self._segments.announce(holder)
-                    self._storage.put_if_absent(_decision_name(holder), encode(never))
+                    self._storage.put_if_absent(decision_name(holder), encode(never))
             check()
             if self._storage.put_if_absent(_claim_name(chain, newest + 1), run_id.encode()):
                 self._claimed[chain] = newest + 1
@@ -323,13 +273,13 @@ class CommitLog:
         try:
             return self._read(run_id)
         except StorageError:
-            if self._storage.exists(_decision_name(run_id)):
+            if self._storage.exists(decision_name(run_id)):
                 raise
             return None
 
     def _read(self, run_id: str) -> Decision:
         if run_id not in self._decisions:
-            name = _decision_name(run_id)
+            name = decision_name(run_id)
             decision = decode(self._storage.read(name), name)
             if decision.run_id != run_id:
                 raise IntegrityError(
@@ -338,55 +288,6 @@ class CommitLog:
                 )
             self._decisions[run_id] = decision
         return self._decisions[run_id]
-
-
-def publish(storage: Storage, manifest: Manifest) -> None:
-    """Make a decided commit visible. Repeatable, and by several processes at once.
-
-    Raises ``IntegrityError`` when a staged file is gone and no one has moved it.
-    """
-    moves = {f"{manifest.staging}/{f.staged}": f.path for f in manifest.all_files}
-    mark = mark_name(manifest.run_id)
-
-    def move(names: tuple[str, str]) -> bool:
-        staged, path = names
-        try:
-            storage.move(staged, path)
-        except StorageError as error:
-            if storage.exists(mark):
-                # Someone else published it all, and a later commit has retired this file since.
-                return False
-            if storage.exists(staged):
-                raise
-            raise IntegrityError(
-                f"commit {manifest.run_id}: {path} is gone, and so is {staged}: neither is deleted "
-                "by this program before the commit is published; restore one of them"
-            ) from error
-        return True
-
-    moved = each(move, moves.items(), at_once=storage.at_once)
-    if storage.moves_by_copy and storage.exists(mark):
-        _delete_brought_back(storage, manifest)
-    if not all(moved):
-        return
-    published = frozenset(moves.values())
-    storage.sync(published)
-    each(storage.delete, manifest.retired, at_once=storage.at_once)
-    for file in list(storage.list(f"{REJECTED}/{manifest.run_id}")):
-        if file.name not in published:
-            storage.delete(file.name)
-    storage.delete_folder(f"{STAGING}/{manifest.run_id}")
-    storage.put_if_absent(mark, f'{{"done_at": "{now()}"}}\n'.encode())
-
-
-def _delete_brought_back(storage: Storage, manifest: Manifest) -> None:
-    """Delete what a copy of ours, slower than another process, made of a file retired meanwhile.
-
-    A commit that decides to retire one later than this looks deletes it later than this, too.
-    """
-    retired = CommitLog(storage).load().retired
-    paths = [f.path for f in manifest.files if f.path in retired]
-    each(storage.delete, paths, at_once=storage.at_once)
 
 
 def check_run_id(run_id: str) -> None:
@@ -419,10 +320,6 @@ def mark_name(run_id: str) -> str:
 def now() -> str:
     """The time, as manifests hold it."""
     return datetime.now(UTC).isoformat()
-
-
-def _decision_name(run_id: str) -> str:
-    return f"{COMMITS}/{run_id}.json"
 
 
 def _claim_name(chain: Chain, number: int) -> str:

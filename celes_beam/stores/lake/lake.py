@@ -29,7 +29,6 @@ from celes_beam.stores.lake.commit import (
     check_run_id,
     conflict,
     now,
-    publish,
 )
 from celes_beam.stores.lake.commits import Commits, InputT
 from celes_beam.stores.lake.manifest import (
@@ -40,6 +39,7 @@ from celes_beam.stores.lake.manifest import (
     Superseded,
     count_problems,
 )
+from celes_beam.stores.lake.publish import publish
 from celes_beam.stores.lake.replayed import check_not_replayed
 from celes_beam.stores.lake.segments import INDEXES
 from celes_beam.stores.lake.staging_area import each

@@ -109,5 +109,10 @@ def index_name(number: int) -> str:
     return f"{INDEXES}/{number:08d}.index"
 
 
+def decision_name(run_id: str) -> str:
+    """The decision of a run."""
+    return f"{LAKE_MARK}/{run_id}.json"
+
+
 def _folder(segment: int) -> str:
     return f"{SEGMENTS}/{segment:08d}"

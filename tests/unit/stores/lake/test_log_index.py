@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from celes_beam.errors import IntegrityError, StorageError
 from celes_beam.stores.lake import commit
+from celes_beam.stores.lake import indexes as indexes_module
 from celes_beam.stores.lake.commit import CommitLog, Patience
 from celes_beam.stores.lake.commits import Commits
 from celes_beam.stores.lake.lake import Lake
@@ -326,7 +327,7 @@ def test_who_dies_while_it_writes_an_index_leaves_the_old_one(
     append(lake_of(tmp_path), "r4", "x4")
     # Who closed the segment may still be writing, for a minute.
     assert (len(indexes(tmp_path)) == 1) == (kill_at == "index")
-    monkeypatch.setattr(commit, "_CLOSER_SECONDS", 0.0)
+    monkeypatch.setattr(indexes_module, "CLOSER_SECONDS", 0.0)
     append(lake_of(tmp_path), "r5", "x5")
     assert len(indexes(tmp_path)) == 2
     same(tmp_path)
