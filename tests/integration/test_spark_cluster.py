@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,22 @@ from tests.tools import ROOT
 
 CASE = Case("cluster", sales(2000), lake("region_de_venta", commits=2))
 SECONDS = 240
+# The first rows of each part are written, and no more come for ten minutes.
+SLOW = """
+import sys, time
+from pathlib import Path
+from spark_jobs import aggregate, answer
+
+mark, write = sys.argv[1], answer.write_sorted_parts
+
+def slow(batches):
+    yield from batches
+    Path(mark).touch()
+    time.sleep(600)
+
+answer.write_sorted_parts = lambda sales, job: write(sales.mapInArrow(slow, sales.schema), job)
+sys.exit(aggregate.main(sys.argv[2:]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +123,28 @@ def test_spark_submit_takes_the_job(tmp_path: Path, cluster: str) -> None:
     result = json.loads((tmp_path / "out" / "result.json").read_bytes())
     assert result == {"engine": "spark"} | CASE.expected()
     assert sorted_rows(tmp_path / "out") == in_order(CASE.rows, CASE.sort_by, descending=True)
+
+
+@pytest.mark.slow
+def test_interrupted_while_a_cluster_writes_to_a_bucket_nothing_stays_there(
+    tmp_path: Path, cluster: str, bucket: Any
+) -> None:
+    need_connector()
+    CASE.make(tmp_path / "data", CASE.rows)
+    source = put_folder(tmp_path / "data", bucket, "data")
+    mark = tmp_path / "running"
+    flags = ["-i", source, "-o", f"gs://{bucket.name}/out/result", "--write_sorted"]
+    where = ["--master", cluster, "--memory", "512m", "--progress", "off"]
+    command = [sys.executable, "-c", SLOW, str(mark), *flags, *where]
+
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
+        deadline = time.monotonic() + SECONDS
+        while not mark.exists() and running.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        running.send_signal(signal.SIGTERM)
+        _, said = running.communicate(timeout=SECONDS)
+
+    assert said == "spark_jobs.aggregate: terminated; it is safe to run it again\n"
+    assert running.returncode == 143
+    assert [blob.name for blob in bucket.list_blobs(prefix="out/")] == []
