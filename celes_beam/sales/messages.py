@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +27,7 @@ __all__ = [
     "attempt_of",
     "check_messages",
     "compressed_messages",
+    "key_of_row",
     "message_keys",
 ]
 
@@ -34,6 +36,7 @@ ATTEMPT = "celes_attempt"
 
 _ENCODING = "content-encoding"
 _MAX_ATTEMPT = 2**31 - 1
+_NUMBERED = re.compile(r"/[0-9]+\Z")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +89,8 @@ class CheckedMessages:
     """What became of ``messages`` messages that held ``rows`` records.
 
     ``accepted`` has ``contract.SCHEMA``, ``accepted_ids`` (string) the id of each row: that of its
-    message, and ``<id>/<n>`` for record n, from 0, of a message that holds several.
+    message, and ``<id>/<n>`` for record n, from 0, of a message that holds several, or whose own id
+    ends in a slash and a number: no two rows of different messages have one id.
     ``other_fields`` (string) is the JSON of the fields of each that are no columns, null when there
     are none; only with ``Drift.KEEP``. ``rejected`` has ``contract.REJECTED_SCHEMA``, in the order
     of the messages: source is that of the rules, ``/``, and the id that Pub/Sub gave; position is
@@ -190,11 +194,20 @@ def message_keys(messages: Messages, attribute: str | None) -> list[str]:
 
 
 def _row_ids(records: MessageRecords, rows: Ints, ids: Sequence[str]) -> pa.StringArray:
-    found = [ids[message] for message in records.messages[rows].tolist()]
-    alone = records.alone[rows]
-    for i in np.flatnonzero(~alone).tolist():
+    messages = records.messages[rows]
+    found = [ids[message] for message in messages.tolist()]
+    numbered = ~records.alone[rows]
+    # Or else it might be the id of a row of another message.
+    alike = [i for i, row_id in enumerate(found) if "/" in row_id and _NUMBERED.search(row_id)]
+    numbered[alike] = True
+    for i in np.flatnonzero(numbered).tolist():
         found[i] = f"{found[i]}/{records.numbers[rows[i]]}"
     return pa.array(found, pa.string())
+
+
+def key_of_row(row_id: str) -> str:
+    """Return what tells the message of a row from others, of its id in ``accepted_ids``."""
+    return _NUMBERED.sub("", row_id)
 
 
 def _rejected_rows(

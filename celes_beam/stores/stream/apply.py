@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from celes_beam.contract import EPOCH
 from celes_beam.errors import UsageError
-from celes_beam.sales.messages import CheckedMessages, Messages, attempt_of
+from celes_beam.sales.messages import CheckedMessages, Messages, attempt_of, key_of_row
 from celes_beam.sales.refused_rows import refused_batch
 from celes_beam.sales.rejected import NONE_REJECTED, Checked
 from celes_beam.stores.stream.entry import Entry, Place
@@ -236,5 +236,4 @@ def _attempts(entry: Entry, ids: pa.StringArray) -> list[int]:
         entry.keys[index]: attempt_of(attributes)
         for index, attributes in zip(entry.kept, entry.messages.attributes, strict=True)
     }
-    # Of a message that holds several rows, the number of the row follows in its id.
-    return [tries.get(i) or tries.get(i.rpartition("/")[0], 1) for i in ids.to_pylist()]
+    return [tries.get(key_of_row(i), 1) for i in ids.to_pylist()]

@@ -7,6 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from celes_beam.contract import MAX_RAW_BYTES, MAX_RECORD_BYTES, REJECTED_SCHEMA, SCHEMA
 from celes_beam.errors import IntegrityError
@@ -17,6 +19,7 @@ from celes_beam.sales.messages import (
     MessageRules,
     Messages,
     check_messages,
+    key_of_row,
 )
 from celes_beam.sales.texts import Notation
 from tests.messages import (
@@ -272,6 +275,16 @@ def test_an_attribute_as_id() -> None:
         GOOD, GOOD, GOOD, b"[%b,%b]" % (GOOD, GOOD), attributes=attributes, id_attribute="order"
     )
     assert row_ids(checked) == ["o1", "m1", "m2", "o4/0", "o4/1"]
+
+
+@given(st.lists(st.tuples(st.from_regex(r"[ab](/[01]){0,2}", fullmatch=True), st.booleans())))
+def test_no_two_messages_have_rows_of_one_id(made: list[tuple[str, bool]]) -> None:
+    named = dict(made)
+    data = [b"[%b, %b]" % (GOOD, GOOD) if several else GOOD for several in named.values()]
+    checked = check(*data, attributes=[{"order": key} for key in named], id_attribute="order")
+    found = row_ids(checked)
+    assert len(set(found)) == len(found) == sum(1 + several for several in named.values())
+    assert {key_of_row(row_id) for row_id in found} == set(named)
 
 
 @pytest.mark.parametrize(
