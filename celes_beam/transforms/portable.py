@@ -42,6 +42,7 @@ _EMBEDDED = "embed"
 _CONNECT_SECONDS = 10
 _KEEP_WORKERS_MS = 10_000
 _CHECKPOINT_MS = 5_000
+_BUNDLE_MS = 100
 # What tells clients where the stand-ins of Google's services are, and who they are themselves.
 _PASSED_ON = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "TMPDIR")
 _PASSED_ON_ENDING = "_EMULATOR_HOST"
@@ -64,6 +65,16 @@ class FlinkJobOptions(PipelineOptions):
             action="store_true",
             default=None,
             help="Flink: keep the last checkpoint when the job fails or is cancelled",
+        )
+        add(
+            "--max_bundle_size",
+            type=int,
+            help="Flink: elements of a bundle; those of a stream are batches, and it is 1",
+        )
+        add(
+            "--max_bundle_time_mills",
+            type=int,
+            help=f"Flink: how long a bundle lasts, in milliseconds ({_BUNDLE_MS} for a stream)",
         )
         add(
             "--number_of_execution_retries",
@@ -111,6 +122,7 @@ def set_up(options: PipelineOptions) -> None:
         raise ConfigError(f"--parallelism {flink.parallelism}: expected 1 or more")
     if options.view_as(StandardOptions).streaming:
         _set_checkpoints(options.view_as(FlinkJobOptions))
+        _set_bundles(options.view_as(FlinkJobOptions))
     # Else each launch asks pip for a list of all packages, for a line in a log.
     options.view_as(DebugOptions).add_experiment("disable_logging_submission_environment")
 
@@ -242,3 +254,20 @@ def _set_checkpoints(flink: FlinkJobOptions) -> None:
             f"--checkpointing_interval {flink.checkpointing_interval}: without checkpoints no "
             "message of a stream would ever be acknowledged: expected milliseconds, 1 or more"
         )
+
+
+def _set_bundles(flink: FlinkJobOptions) -> None:
+    """End the bundle of each element with it.
+
+    What a bundle gave that is ended by a checkpoint is kept back by Beam until the next element or
+    watermark comes, and the watermark is sent on before it. The beginning of a stream is one
+    element, with the last watermark right behind: no other ever comes, and nothing is read.
+    """
+    if flink.max_bundle_size not in {None, 1}:
+        raise ConfigError(
+            f"--max_bundle_size {flink.max_bundle_size}: a stream would not begin if a checkpoint "
+            "came into its first bundle: leave it out, or give 1"
+        )
+    flink.max_bundle_size = 1
+    if flink.max_bundle_time_mills is None:
+        flink.max_bundle_time_mills = _BUNDLE_MS

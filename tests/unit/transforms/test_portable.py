@@ -84,6 +84,18 @@ def test_a_stream_has_checkpoints(endpoint: str) -> None:
         set_up(options)
 
 
+def test_bundles_of_a_stream_hold_one_element(endpoint: str) -> None:
+    options = asked(endpoint)
+    options.view_as(StandardOptions).streaming = True
+    set_up(options)
+    set_up(options)
+    assert options.view_as(FlinkJobOptions).max_bundle_size == 1
+    assert options.view_as(FlinkJobOptions).max_bundle_time_mills > 0
+    options.view_as(FlinkJobOptions).max_bundle_size = 2
+    with pytest.raises(ConfigError, match=r"--max_bundle_size 2: a stream would not begin"):
+        set_up(options)
+
+
 def test_processes_have_this_python_and_find_the_local_cloud(
     endpoint: str, worker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
