@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run engines local test lint format typecheck layers unit test-slow bench bench-cloud tools prism flink lock spark-jars bench-streaming test-image infra-test infra-tools infra-schema check-image sbom audit template template-metadata clean
+.PHONY: help run engines local test lint format typecheck layers unit test-slow bench bench-cloud tools prism flink lock spark-jars bench-streaming bench-scale soak test-image infra-test infra-tools infra-schema check-image sbom audit template template-metadata clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,7 +32,7 @@ layers: .venv/.dev ## imports go one way
 	$(BIN)/lint-imports
 
 unit: .venv/.dev ## the tests, but for those marked slow
-	$(BIN)/python -m pytest -m "not slow and not image and not infra"
+	$(BIN)/python -m pytest -m "not slow and not image and not infra" -n 2 --dist loadgroup
 
 test-image: .venv/.dev ## build the image and run DoFns in it (needs root, Docker or buildah, mmdebstrap, Go)
 	tools/image_parts.sh
@@ -62,15 +62,16 @@ sbom: .venv/.run .venv-tools/.done ## the packages of the image and their licenc
 	mkdir -p build
 	.venv-tools/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
 	  --validate --of JSON -o build/sbom.json requirements/run.txt
-	.venv-tools/bin/pip-licenses --python $(BIN)/python --from=mixed --format=markdown \
+	.venv-tools/bin/pip-licenses --python $(BIN)/python --from=mixed --format=markdown --with-system \
 	  --partial-match --fail-on "GPL;GNU General Public" --output-file build/licences.md \
 	  --packages $$(grep -oE '^[a-z0-9._-]+==' requirements/run.txt | tr -d =)
 
 audit: .venv-tools/.done ## known vulnerabilities of the locked packages (asks PyPI)
 	.venv-tools/bin/pip-audit --strict --require-hashes --disable-pip -r requirements/run.txt
 
-template: .venv/.run ## write the three Flex Templates' specs (IMAGE=…, TO=gs://…/templates or a folder)
-	$(BIN)/celes-beam deploy template all --image $(IMAGE) --to $(TO)
+template: .venv/.run ## write the Flex Templates' specs (IMAGE=…, TO=gs://…/templates/VERSION or a folder)
+	$(BIN)/celes-beam deploy template all --image "$(IMAGE)" \
+	  $(if $(filter gs://%,$(TO)),--to,--folder) "$(TO)"
 
 template-metadata: .venv/.run ## derive templates/*.json from the flags of the pipelines
 	$(BIN)/celes-beam deploy metadata
@@ -86,6 +87,12 @@ bench-cloud: .venv/.dev ## measure a run into the local Cloud Storage and BigQue
 
 bench-streaming: .venv/.dev ## measure a stream into the local BigQuery
 	$(BIN)/python -m benchmarks --only streaming $(ARGS)
+
+bench-scale: .venv/.dev ## measure up to 200 million rows; writes docs/scale.md
+	$(BIN)/python -m benchmarks.scale --write $(ARGS)
+
+soak: .venv/.dev ## an hour of everything at once under kills and a bad network
+	$(BIN)/python -m benchmarks.soak_faults $(ARGS)
 
 tools: prism .tools/bin/fake-gcs-server .tools/bin/actionlint ## build what some tests run against (needs Go)
 
