@@ -17,9 +17,12 @@ from typing import Any
 import pytest
 
 from celes_beam.contract import COLUMN_NAMES
+from celes_beam.stores.lake.commit import CommitLog
 from celes_beam.stores.lake.gcs_storage import GcsStorage
 from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.manifest import InputRecord, Manifest
 from celes_beam.stores.lake.publish import publish
+from celes_beam.stores.lake.storage import open_storage
 from celes_beam.stores.lake.verify import verify
 from pipelines import aggregate, batch
 from tests.faults import Fault, FaultProxy
@@ -250,3 +253,35 @@ def test_a_lake_in_a_bucket_aggregates_as_one_in_a_folder(root: str, tmp_path: P
         results.append([f.read_text() for f in files])
     assert results[0]
     assert results[0] == results[1]
+
+
+def test_an_index_of_commits_in_a_bucket(bucket: Any, root: str) -> None:
+    def lake() -> Lake:
+        return Lake(open_storage(root), segment_commits=2)
+
+    records = [InputRecord(path=f"{n}.csv", size=1, version="1") for n in range(5)]
+    for number, record in enumerate(records):
+        run = lake()
+        staging = run.staging(f"r{number}")
+        run.commit(
+            Manifest(
+                run_id=f"r{number}",
+                kind="append",
+                started_at="",
+                staging=staging,
+                inputs=(record,),
+            )
+        )
+    found = CommitLog(open_storage(root)).load()
+    assert found.index is not None
+    assert [m.run_id for m in found.lately] == ["r4"]
+    assert found.manifests == CommitLog(open_storage(root)).load_all().manifests
+    new = InputRecord(path="new.csv", size=1, version="1")
+    assert lake().unread([*records, new]) == [new]
+    kept = [b.name for b in bucket.list_blobs(prefix="lake/_commits/index/")]
+    assert [name.rpartition("/")[2] for name in kept] == [
+        "00000001.closed",
+        "00000001.index",
+        "00000002.closed",
+        "00000002.index",
+    ]

@@ -62,6 +62,17 @@ class Rows:
             np.take(self.regions, indexes, mode="clip"),
         )
 
+    @classmethod
+    def joined(cls, chunks: Sequence[Rows]) -> Rows:
+        """The rows of some chunks, one after another."""
+        return cls(
+            np.concatenate([c.ids for c in chunks]),
+            np.concatenate([c.micros for c in chunks]),
+            np.concatenate([c.cents for c in chunks]),
+            np.concatenate([c.categories for c in chunks]),
+            np.concatenate([c.regions for c in chunks]),
+        )
+
 
 def parquet_settings(columns: Sequence[str], *, days_only: bool) -> dict[str, Any]:
     """Arguments of ``pq.ParquetWriter`` for sales: small, fast, and read by every engine.

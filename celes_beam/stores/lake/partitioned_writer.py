@@ -23,6 +23,7 @@ ROW_GROUP_ROWS = 131_072
 """A partition with this many rows waiting is written as a row group at once."""
 WAITING_ROWS = 1_572_864
 """Most rows (about 32 bytes each) that wait over all partitions of one writer."""
+_MOST_CHUNKS = 256
 _RESERVED_FILES = 128
 _MOST_OPEN_FILES = 256
 
@@ -134,6 +135,9 @@ class PartitionedWriter:
                     f"{MAX_PARTITIONS:,} partitions: choose columns with fewer distinct values"
                 )
             waiting = self._waiting[key] = _Waiting(partition)
+        if len(waiting.chunks) >= _MOST_CHUNKS:
+            # A chunk of three rows out of a tiny file takes a hundred times what they do.
+            waiting.chunks = [Rows.joined(waiting.chunks)]
         waiting.chunks.append(rows)
         waiting.rows += len(rows)
         self._waiting_rows += len(rows)

@@ -22,6 +22,8 @@ from celes_beam.stores.lake.staging_area import StagingArea, write_failed
 EXAMPLES_PER_REASON = 3
 STAGED_FOLDER = "_rejected"
 _ROW_GROUP_BYTES = 8 * 1024 * 1024
+_MOST_BATCHES = 256
+"""A batch takes some kilobytes, however few its rows are."""
 ROWS_PER_FILE = 2_000_000
 _EXAMPLE_CHARACTERS = 200
 
@@ -122,7 +124,7 @@ class RejectsWriter:
         self._waiting.append(batch)
         self._waiting_bytes += batch.nbytes
         self._rows += batch.num_rows
-        if self._waiting_bytes >= _ROW_GROUP_BYTES:
+        if self._waiting_bytes >= _ROW_GROUP_BYTES or len(self._waiting) >= _MOST_BATCHES:
             self._write_waiting()
         if self._rows >= ROWS_PER_FILE:
             self._finish()

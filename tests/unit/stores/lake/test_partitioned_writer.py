@@ -119,6 +119,19 @@ def test_a_partition_is_written_in_full_row_groups(
     assert files["Sur"].rows == 7
 
 
+def test_many_batches_of_few_rows_wait_in_few_pieces(tmp_path: Path) -> None:
+    """Out of a tiny file come a few rows of each partition, which take much room one by one."""
+    writer = PartitionedWriter(LocalStagingArea(str(tmp_path)), Layout((REGION,)))
+    for number in range(1000):
+        writer.write(sales_batch([("Ropa", "Norte", number + 1), ("Ropa", "Sur", number + 1)]))
+        assert all(len(w.chunks) <= 256 for w in writer._waiting.values())
+    files = writer.close()
+    assert [f.rows for f in files] == [1000, 1000]
+    assert [f.total for f in files] == ["5005.00", "5005.00"]
+    cents = pq.ParquetFile(tmp_path / files[0].staged).read().column(AMOUNT).to_pylist()
+    assert cents == [Decimal(n + 1) / 100 for n in range(1000)]
+
+
 def test_rows_that_wait_are_bounded_over_all_partitions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,3 +97,14 @@ def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match=r"_rejected.*could not be written"):
         RejectsWriter(LocalStagingArea(str(tmp_path))).write(rejected([["missing"]]))
+
+
+def test_many_batches_of_few_rows_become_few_row_groups(tmp_path: Path) -> None:
+    writer = RejectsWriter(LocalStagingArea(str(tmp_path)))
+    for number in range(600):
+        writer.write(rejected([["inexact"]], first=number))
+    (file,) = writer.close()
+    found = pq.ParquetFile(tmp_path / file.staged)
+    assert found.metadata.num_row_groups == 3
+    assert found.read().column("position").to_pylist() == list(range(600))
+    assert file.rows == 600
