@@ -38,6 +38,8 @@ class PlanPieces(beam.PTransform):
         return (
             pipeline
             | "Files" >> beam.Create(self.files, reshuffle=False)
+            # Each is opened to be planned, and in a bucket that takes a while.
+            | "Spread files" >> beam.Reshuffle()
             | "Plan" >> beam.FlatMap(self.reader.plan)
             | "Spread" >> beam.Reshuffle()
         )
