@@ -14,6 +14,7 @@ import sys
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from apache_beam.options.pipeline_options import (
     DebugOptions,
@@ -64,7 +65,13 @@ class FlinkJobOptions(PipelineOptions):
             "--externalized_checkpoints_enabled",
             action="store_true",
             default=None,
-            help="Flink: keep the last checkpoint when the job fails or is cancelled",
+            help="Flink: keep the last checkpoint when the job fails (a stream's always is)",
+        )
+        add(
+            "--retain_externalized_checkpoints_on_cancellation",
+            action="store_true",
+            default=None,
+            help="Flink: keep it also when the job is cancelled (a stream's always is)",
         )
         add(
             "--max_bundle_size",
@@ -122,6 +129,7 @@ def set_up(options: PipelineOptions) -> None:
         raise ConfigError(f"--parallelism {flink.parallelism}: expected 1 or more")
     if options.view_as(StandardOptions).streaming:
         _set_checkpoints(options.view_as(FlinkJobOptions))
+        _check_savepoint(options)
         _set_bundles(options.view_as(FlinkJobOptions))
     # Else each launch asks pip for a list of all packages, for a line in a log.
     options.view_as(DebugOptions).add_experiment("disable_logging_submission_environment")
@@ -253,6 +261,21 @@ def _set_checkpoints(flink: FlinkJobOptions) -> None:
         raise ConfigError(
             f"--checkpointing_interval {flink.checkpointing_interval}: without checkpoints no "
             "message of a stream would ever be acknowledged: expected milliseconds, 1 or more"
+        )
+    # For the next run to go on from. Those of a job that ends by itself are deleted.
+    flink.externalized_checkpoints_enabled = True
+    flink.retain_externalized_checkpoints_on_cancellation = True
+
+
+def _check_savepoint(options: PipelineOptions) -> None:
+    given = options.view_as(FlinkJobOptions).savepoint_path
+    if not given or not _is_here(options):
+        return
+    url = urlsplit(given)
+    if url.scheme in {"", "file"} and not Path(unquote(url.path), "_metadata").is_file():
+        raise ConfigError(
+            f"--savepoint_path {given}: no checkpoint is there: expected the folder of one that "
+            "is whole, such as file:///…/checkpoints/JOB/chk-7"
         )
 
 

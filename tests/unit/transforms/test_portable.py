@@ -84,6 +84,17 @@ def test_a_stream_has_checkpoints(endpoint: str) -> None:
         set_up(options)
 
 
+def test_a_stream_goes_on_from_a_checkpoint_that_is_there(endpoint: str, tmp_path: Path) -> None:
+    options = asked(endpoint, "--savepoint_path", (tmp_path / "chk 7").as_uri())
+    options.view_as(StandardOptions).streaming = True
+    with pytest.raises(ConfigError, match=r"--savepoint_path file:///.* no checkpoint is there"):
+        set_up(options)
+    (tmp_path / "chk 7").mkdir()
+    (tmp_path / "chk 7" / "_metadata").touch()
+    set_up(options)
+    assert options.view_as(FlinkJobOptions).retain_externalized_checkpoints_on_cancellation
+
+
 def test_bundles_of_a_stream_hold_one_element(endpoint: str) -> None:
     options = asked(endpoint)
     options.view_as(StandardOptions).streaming = True
