@@ -131,6 +131,20 @@ def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(
         streams.append(rows("a"))
 
 
+def test_a_server_that_has_gone_is_looked_for_anew(
+    bigquery_server: Server, table: TableName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with WriteStreams(table) as streams:
+        with GrpcFaultProxy(bigquery_server.environment[BIGQUERY_GRPC_EMULATOR]) as first:
+            monkeypatch.setenv(BIGQUERY_GRPC_EMULATOR, first.address)
+            streams.append(rows("a"))
+        with GrpcFaultProxy(bigquery_server.environment[BIGQUERY_GRPC_EMULATOR]) as second:
+            monkeypatch.setenv(BIGQUERY_GRPC_EMULATOR, second.address)
+            streams.append(rows("b"))
+            assert len(second.appends) == 1
+    assert held(table) == ["a", "b"]
+
+
 def test_a_refusal_names_the_role(proxy: GrpcFaultProxy, streams: WriteStreams) -> None:
     for ends in (False, True):
         proxy.clear()

@@ -153,13 +153,17 @@ class WriteStreams:
 
     def _ask(self, rows: pa.RecordBatch, stream: str | None, offset: int) -> Answer:
         """Send a request until something is known of its rows."""
-        from google.api_core.exceptions import DeadlineExceeded  # noqa: PLC0415
+        from google.api_core.exceptions import (  # noqa: PLC0415
+            DeadlineExceeded,
+            ServiceUnavailable,
+        )
 
         def once() -> Answer:
             answer = self._ask_once(rows, stream or self.default_stream, offset if stream else None)
             if answer.said is Said.PASSING and answer.error is not None:
-                if isinstance(answer.error, DeadlineExceeded):
-                    # The network on the way may be gone: the next try is to find a new one.
+                if isinstance(answer.error, (DeadlineExceeded, ServiceUnavailable)):
+                    # The network on the way may be gone: the next try is to find a new one. A
+                    # channel would wait with that for as long as the outage has lasted already.
                     self.close()
                 self._disconnect()
                 raise answer.error
