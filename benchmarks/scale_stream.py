@@ -103,7 +103,7 @@ def stream_forecast(
     size = messages.bytes_read / messages.rows
     batches = flags.batches_a_second(rate, size)
     job = Job("streaming", machine_type=MACHINE, max_workers=1_000_000)
-    shape = StreamShape(flags.delivery, flags.max_batch_rows, flags.max_batch_seconds, rate)
+    shape = StreamShape(flags.delivery, flags.max_batch_rows, flags.max_batch_seconds, rate, size)
     here = msgspec.structs.replace(
         prices,
         supposed=msgspec.structs.replace(
@@ -115,7 +115,6 @@ def stream_forecast(
             job,
             shape,
             one,
-            message_bytes=size,
             writes_lake=flags.lake,
             writes_table=True,
             flush_seconds=flags.flush_seconds,

@@ -127,8 +127,13 @@ def _plan_stream(flags: argparse.Namespace) -> int:
 
     options, prices = stream_options(flags), read_prices(flags.prices)
     job = job_of(flags, "streaming")
+    given = flags.message_bytes
     shape = StreamShape(
-        options.delivery, options.max_batch_rows, options.max_batch_seconds, flags.rate
+        options.delivery,
+        options.max_batch_rows,
+        options.max_batch_seconds,
+        flags.rate,
+        prices.supposed.message_bytes if given is None else given,
     )
     places = [("--output", options.output)] if options.output else []
     refused = [*refusals(job, places), *stream_refusals(job, shape), *_stream_refusals(options)]
@@ -158,7 +163,7 @@ def _plan_stream(flags: argparse.Namespace) -> int:
         },
         needs=[*needs_of(job, asked.quotas, shape, loads=False)],
         checks=checks,
-        estimate=_month(flags, job, options, shape, prices) if flags.rate is not None else None,
+        estimate=_month(job, options, shape, prices) if flags.rate is not None else None,
         unpriced="not known: give --rate, messages a second",
         prices=prices.note,
     )
@@ -166,7 +171,6 @@ def _plan_stream(flags: argparse.Namespace) -> int:
 
 
 def _month(
-    flags: argparse.Namespace,
     job: Job,
     options: StreamOptions,
     shape: StreamShape,
@@ -174,12 +178,10 @@ def _month(
 ) -> Estimate:
     from celes_beam.plan.cost import estimate_month  # noqa: PLC0415
 
-    given = flags.message_bytes
     return estimate_month(
         job,
         shape,
         prices,
-        message_bytes=prices.supposed.message_bytes if given is None else given,
         writes_lake=options.output is not None,
         writes_table=options.warehouse is not None,
         flush_seconds=options.lake_flush_seconds,

@@ -121,7 +121,6 @@ def estimate_month(
     shape: StreamShape,
     prices: Prices,
     *,
-    message_bytes: float,
     writes_lake: bool,
     writes_table: bool,
     flush_seconds: float,
@@ -145,7 +144,7 @@ def estimate_month(
     # A message crosses the engine when it is read, gathered, and made stable; once more when
     # streams are opened for its batch.
     passes = 4 if shape.delivery == "exactly_once" else 3
-    volume = messages * message_bytes
+    volume = messages * shape.message_bytes
     pubsub, bigquery, storage = prices.pubsub, prices.bigquery, prices.storage
     lines = [
         *_workers(job, prices.dataflow_streaming, workers, hours),
@@ -195,7 +194,7 @@ def estimate_month(
     if keys:
         lines.append(Line("keys", len(keys), "versions", prices.kms.key_version_month))
     return Estimate(
-        f"a month at {rate:,g} messages a second of {message_bytes:g} bytes",
+        f"a month at {rate:,g} messages a second of {shape.message_bytes:g} bytes",
         prices.currency,
         workers,
         hours,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from celes_beam.errors import ConfigError
 from celes_beam.plan.job import IMAGE_PATTERN, Job
+from celes_beam.sales.messages import MAX_BATCH_BYTES
 
 STREAMS_PER_HOUR = 10_000
 """Write streams that BigQuery lets a project make in a region and hour (CreateWriteStream)."""
@@ -42,19 +43,28 @@ class Refusal:
 
 @dataclass(frozen=True)
 class StreamShape:
-    """What of a stream's flags decides how many batches it makes; ``rate`` is messages a second."""
+    """What of a stream's flags decides how many batches it makes.
+
+    ``rate`` is messages a second, ``message_bytes`` their size where it is known.
+    """
 
     delivery: str
     max_batch_rows: int
     max_batch_seconds: float
     rate: float | None = None
+    message_bytes: float = 0.0
 
     @property
     def batches_per_second(self) -> float:
         """The fewest batches: those of one gatherer, more where they fill before their time."""
         if self.rate == 0:
             return 0.0
-        return max(1 / self.max_batch_seconds, (self.rate or 0.0) / self.max_batch_rows)
+        rate = self.rate or 0.0
+        return max(
+            1 / self.max_batch_seconds,
+            rate / self.max_batch_rows,
+            rate * self.message_bytes / MAX_BATCH_BYTES,
+        )
 
     @property
     def streams_per_hour(self) -> float:
@@ -117,7 +127,8 @@ def stream_refusals(job: Job, shape: StreamShape) -> Iterator[Refusal]:
         rows = int((shape.rate or 0) * STREAMS_PER_BATCH * 3_600 / STREAMS_PER_HOUR) + 1
         most = 100_000
         remedy = f"give --max_batch_rows {rows:,} or more".replace(",", "")
-        if rows > most:
+        if rows > most or rows <= shape.max_batch_rows:
+            # The second: batches are full by their bytes before that.
             remedy = "give --delivery at_least_once, or ask for more quota"
         yield Refusal(
             f"--delivery exactly_once at --rate {shape.rate:g} in batches of "

@@ -19,7 +19,11 @@ from celes_beam.sales.rejected import NONE_REJECTED, rejected_batch
 from celes_beam.sales.texts import PLAIN_NOTATION, Notation
 from celes_beam.sales.transform import Transform
 
+MAX_BATCH_BYTES = 8 * 2**20
+"""A batch of messages has no more, attributes included, but for a larger message by itself."""
+
 __all__ = [
+    "MAX_BATCH_BYTES",
     "CheckedMessages",
     "Drift",
     "MessageRules",

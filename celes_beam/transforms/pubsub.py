@@ -20,7 +20,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
 from celes_beam.errors import ConfigError
-from celes_beam.sales.messages import Messages
+from celes_beam.sales.messages import MAX_BATCH_BYTES, Messages
 from celes_beam.stores.messages.holding import Batching, Held
 from celes_beam.stores.messages.paths import check_path
 from celes_beam.stores.messages.pulling import Ended, pulling
@@ -67,7 +67,7 @@ class PullMessages(beam.PTransform):
     run_id: str
     max_batch_rows: int = 5_000
     max_batch_seconds: float = 1.0
-    max_batch_bytes: int = 8 * 2**20
+    max_batch_bytes: int = MAX_BATCH_BYTES
     max_messages: int | None = None
     idle_timeout: float | None = None
     deadline: float | None = None

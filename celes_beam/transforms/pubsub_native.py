@@ -17,7 +17,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from celes_beam.errors import ConfigError
 from celes_beam.sales.message_parts import parts
-from celes_beam.sales.messages import Messages
+from celes_beam.sales.messages import MAX_BATCH_BYTES, Messages
 from celes_beam.stores.messages.paths import check_path
 from celes_beam.transforms import metrics
 
@@ -42,7 +42,7 @@ class ReadNativeBatches(beam.PTransform):
     id_attribute: str | None = None
     max_batch_rows: int = 5_000
     max_batch_seconds: float = 1.0
-    max_batch_bytes: int = 8 * 2**20
+    max_batch_bytes: int = MAX_BATCH_BYTES
 
     def __post_init__(self) -> None:
         check_path(self.subscription, "subscription")

@@ -117,6 +117,8 @@ def test_after_the_timeout_nothing_runs_any_more(
     assert is_gone(wait_for(tmp_path / "pid"))
 
 
+# Where the interrupt comes into the reading of a file of /proc, that file is closed by Python.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_interrupted_it_ends_the_children_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,9 +79,8 @@ def test_flexrs_costs_less(prices: Prices) -> None:
 def month(prices: Prices, rate: float, delivery: str = "at_least_once", **job: int) -> Estimate:
     return estimate_month(
         Job("streaming", machine_type="n2-standard-2", **job),  # type: ignore[arg-type]
-        StreamShape(delivery, 5_000, 1.0, rate),
+        StreamShape(delivery, 5_000, 1.0, rate, 200),
         prices,
-        message_bytes=200,
         writes_lake=True,
         writes_table=True,
         flush_seconds=60,

@@ -123,6 +123,13 @@ def test_the_remedy_for_too_many_streams_is_one() -> None:
     assert not list(stream_refusals(GOOD, StreamShape("exactly_once", 1_441, 1.0, 2_000.0)))
 
 
+def test_batches_are_full_also_by_their_bytes() -> None:
+    shape = StreamShape("exactly_once", 100_000, 1.0, 100_000.0, 200.0)
+    assert shape.batches_per_second == pytest.approx(2.384, abs=0.001)
+    (refused,) = stream_refusals(GOOD, shape)
+    assert "BigQuery's quota" in str(refused)
+
+
 def test_a_stream_knows_no_flexrs_and_is_updated_by_its_name() -> None:
     job = dataclasses.replace(GOOD, flexrs="COST_OPTIMIZED", update=True, name=None)
     said = [one.said for one in stream_refusals(job, AT_LEAST_ONCE)]
