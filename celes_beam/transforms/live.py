@@ -61,10 +61,8 @@ Sums = tuple[int, int]
 _NOTHING = (0, 0, 0, 0, 0)
 """Rows, cents, late rows, rows that were told, how often: what is kept of a window."""
 _OVER = TimerSpec("over", TimeDomain.WATERMARK)
-_LONG_OVER = TimerSpec("long_over", TimeDomain.WATERMARK)
 _STATE = beam.DoFn.StateParam(ReadModifyWriteStateSpec("sums", coders.PickleCoder()))
 _OVER_TIMER = beam.DoFn.TimerParam(_OVER)
-_LONG_OVER_TIMER = beam.DoFn.TimerParam(_LONG_OVER)
 
 
 def check_live_windows(options: PipelineOptions) -> None:
@@ -163,15 +161,12 @@ class AddUpFn(beam.DoFn):
         element: tuple[Key, Sums],
         state: Any = _STATE,
         over: Any = _OVER_TIMER,
-        long_over: Any = _LONG_OVER_TIMER,
     ) -> Iterator[LiveRow]:
         key, (more_rows, more_cents) = element
         held = state.read()
         rows, cents, late, told, number = held or _NOTHING
         if held is None:
-            end = key[0] + self._width
-            over.set(Timestamp(micros=end))
-            long_over.set(Timestamp(micros=end + self._kept))
+            over.set(Timestamp(micros=key[0] + self._width))
         rows, cents = rows + more_rows, cents + more_cents
         if not number:
             state.write((rows, cents, late, told, number))
@@ -181,18 +176,21 @@ class AddUpFn(beam.DoFn):
         yield self._row(key, (rows, cents, late, told, number), CORRECTION)
 
     @on_timer(_OVER)
-    def over(self, key: Any = beam.DoFn.KeyParam, state: Any = _STATE) -> Iterator[LiveRow]:
+    def over(
+        self, key: Any = beam.DoFn.KeyParam, state: Any = _STATE, over: Any = _OVER_TIMER
+    ) -> Iterator[LiveRow]:
         rows, cents, late, told, number = state.read() or _NOTHING
         if number or not rows:
+            # It was told, and has been kept for as long as it was to be.
+            state.clear()
             return
         state.write((rows, cents, late, rows, number + 1))
+        end = key[0] + self._width
+        # The same timer again: of two that are due Flink may fire the later one first.
+        over.set(Timestamp(micros=end + self._kept))
         # No watermark passes the clock, but for the end of all.
-        is_over = self._now() * SECOND_US >= key[0] + self._width
+        is_over = self._now() * SECOND_US >= end
         yield self._row(key, (rows, cents, late, told, number), ON_TIME if is_over else PARTIAL)
-
-    @on_timer(_LONG_OVER)
-    def long_over(self, state: Any = _STATE) -> None:
-        state.clear()
 
     def _row(self, key: Key, held: tuple[int, int, int, int, int], kind: str) -> LiveRow:
         rows, cents, late, told, number = held
