@@ -305,9 +305,8 @@ def _run_here(
         )
         delivery.finish(spec)
         figures = meter.read()
-    # A job of Flink that was restarted counts again here, and from its last checkpoint there.
-    if not is_portable(beam_flags):
-        _check_live(options, figures)
+    # A job of Flink that was restarted goes on from its last checkpoint: some may be missing then.
+    _check_live(options, figures, may_lack=is_portable(beam_flags))
     return StreamSummary.of(
         figures,
         run_id=options.run_id,
@@ -321,17 +320,21 @@ def _run_here(
     )
 
 
-def _check_live(options: StreamOptions, figures: StreamFigures) -> None:
-    """Raise ``IntegrityError`` when live windows were not told whole, though all went well."""
+def _check_live(options: StreamOptions, figures: StreamFigures, *, may_lack: bool) -> None:
+    """Raise ``IntegrityError``, or warn, when live windows were not told whole."""
     from celes_beam.errors import IntegrityError  # noqa: PLC0415
 
-    if options.live is not None and figures.live_rows != figures.live_rows_told:
-        raise IntegrityError(
-            f"{figures.live_rows:,} rows were counted in live windows, and "
-            f"{figures.live_rows_told:,} are in what was written to {options.live.table}: the "
-            "sales are in their table, by which the SQL of docs/live-windows.md sets the sums "
-            "right; please report this"
-        )
+    counted, told = figures.live_rows, figures.live_rows_told
+    if options.live is None or told == counted or (may_lack and told > counted):
+        return
+    lack = (
+        f"{counted:,} rows were counted in live windows, and {told:,} are in what was written to "
+        f"{options.live.table}: the sales are in their table, by which the SQL of "
+        "docs/live-windows.md sets the sums right"
+    )
+    if not may_lack:
+        raise IntegrityError(f"{lack}; please report this")
+    _LOGGER.warning("%s", lack)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
