@@ -252,6 +252,38 @@ def test_killed_it_tells_too_little_and_the_sql_of_the_page_sets_it_right(
     assert counted(table.beside("ventas_en_vivo")) == rows
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("flink")
+def test_sums_outlive_a_worker_of_flink(
+    flink: FlinkCluster, pubsub: str, table: TableName, tmp_path: Path
+) -> None:
+    numbered = Numbered.make(ack_seconds=10)
+    sent = Sent(Topic(numbered.topic, numbered.subscription), 86_400)
+    name = "live-windows"
+    flags = ["--subscription", numbered.subscription, "--bigquery_table", str(table)]
+    flags += ["--output", str(tmp_path / "lake"), "--delivery", "exactly_once", "--run_id", name]
+    flags += ["--live_windows", "1d", "--max_batch_seconds", "0.1", *flink.flags]
+
+    def checkpoints() -> int:
+        counts = flink.ask(f"jobs/{flink.job(name)['jid']}/checkpoints")["counts"]
+        return int(counts["completed"])
+
+    with streamed(flags, tmp_path) as running:
+        sent.send([now()] * 30)
+        until(lambda: counted(table) == 30, running)
+        # The next one may have begun before.
+        kept = checkpoints() + 2
+        until(lambda: checkpoints() >= kept, running)
+        flink.kill(flink.busy_worker(name))
+        flink.mend()
+        sent.send([now()] * 12)
+        until(lambda: counted(table) == 42, running)
+        running.send_signal(signal.SIGTERM)
+        ended(running, tmp_path)
+
+    assert shown(table) == dict(sent.sums)
+
+
 def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 

@@ -24,6 +24,7 @@ from celes_beam.contract import AMOUNT, CATEGORY, DATE, REGION
 from celes_beam.sales.traffic import what_was_published
 from celes_beam.stores.cloud.clients import LOCAL_PROJECT, bigquery_client, publisher_client
 from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
+from pipelines import generate
 from tests.known_stream import (
     ERRORS,
     SEED,
@@ -97,6 +98,14 @@ def streamed(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
         with suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)
         running.wait(PATIENCE)
+
+
+def test_generated_files_are_those_of_the_other_runner(prism: list[str], tmp_path: Path) -> None:
+    for name, runner in (("here", []), ("prism", prism)):
+        flags = ["--rows", "5000", "--error_rate", "1%", "--progress", "off", *runner]
+        generate.run([*flags, "-o", str(tmp_path / f"{name}.csv")])
+
+    assert (tmp_path / "prism.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
 
 
 def test_what_a_worker_raises_is_one_line_and_nothing_is_acked(
