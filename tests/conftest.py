@@ -9,12 +9,14 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling, Scheduling
 
 from celes_beam.local.processes import Server
 from celes_beam.local.servers import start_bigquery, start_pubsub, start_storage
@@ -31,12 +33,33 @@ settings.load_profile(
 )
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, those of a file share what the file starts."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    """Begin with what takes longest as a whole."""
+    items.sort(key=lambda item: not _is_on_flink(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return _Shares(config, log)
+
+
+class _Shares(LoadFileScheduling):
+    """Where several processes share the tests, each has whole files, and one of them has Flink.
+
+    A cluster is dear, and so is much that a file starts. (``--dist loadgroup`` would do for it, but
+    pytest 9.2 does not let xdist 3.8 name the group.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "flink" if _is_on_flink(nodeid) else file
+
+
+def _is_on_flink(nodeid: str) -> bool:
+    return _ON_FLINK.search(nodeid) is not None
+
+
+_ON_FLINK = re.compile(r"integration/test_flink_|\[(.*-)?Flink\b")
 
 
 @pytest.fixture(autouse=True)

@@ -24,8 +24,6 @@ from celes_beam.transforms.flink_cluster import FlinkCluster as FlinkApi
 from tests.tools import missing
 
 ON_FLINK = [
-    # With several processes of tests one of them has the cluster.
-    pytest.mark.xdist_group("flink"),
     # A task manager hangs up on its workers when it is done with them; they run in threads of ours.
     pytest.mark.filterwarnings(
         "ignore:Exception in thread run_worker:pytest.PytestUnhandledThreadExceptionWarning"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from celes_beam.errors import ConfigError
 from celes_beam.plan.job import IMAGE_PATTERN, Job
-from celes_beam.sales.messages import MAX_BATCH_BYTES
 
 STREAMS_PER_HOUR = 10_000
 """Write streams that BigQuery lets a project make in a region and hour (CreateWriteStream)."""
@@ -59,6 +58,8 @@ class StreamShape:
         """The fewest batches: those of one gatherer, more where they fill before their time."""
         if self.rate == 0:
             return 0.0
+        from celes_beam.sales.messages import MAX_BATCH_BYTES  # noqa: PLC0415 - not for --help
+
         rate = self.rate or 0.0
         return max(
             1 / self.max_batch_seconds,
