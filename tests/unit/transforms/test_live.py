@@ -11,10 +11,14 @@ from apache_beam.testing.test_stream import TestStream as Script
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.typehints import KV
 
+from celes_beam.commands.pipeline_parsers import streaming_parser
+from celes_beam.commands.stream_options import stream_options
 from celes_beam.errors import ConfigError
+from celes_beam.stores.messages.subscription import SubscriptionFacts
 from celes_beam.stores.warehouse.live_table import LiveRow, LiveSpec
 from celes_beam.stores.warehouse.table_name import parse_table_name
 from celes_beam.transforms.live import AddUpFn, check_live_windows
+from pipelines import streaming
 
 SPEC = LiveSpec(parse_table_name("my-project:sales.ventas_en_vivo"), 60, 3600.0, "me")
 FOUND: list[tuple[Any, ...]] = []
@@ -117,3 +121,28 @@ def test_a_runner_without_live_windows_is_refused(flags: list[str]) -> None:
 @pytest.mark.parametrize("name", ["PrismRunner", "PortableRunner", "FlinkRunner", "DataflowRunner"])
 def test_others_have_them(name: str) -> None:
     check_live_windows(PipelineOptions(["--runner", name]))
+
+
+def test_on_dataflow_it_hangs_behind_the_sinks() -> None:
+    flags = ["--subscription", "projects/my-project/subscriptions/sub"]
+    flags += ["--bigquery_table", "my-project:sales.ventas", "--live_windows", "1m"]
+    options = stream_options(streaming_parser().parse_args(flags))
+    facts = SubscriptionFacts(options.subscription or "")
+    pipeline = beam.Pipeline(options=PipelineOptions(["--streaming"]))
+    streaming.build(
+        pipeline, options, streaming.delivery_spec(options, native=True), facts, native=True
+    )
+
+    proto = pipeline.to_runner_api()
+
+    parts = proto.components
+    named = {t.unique_name: t for t in parts.transforms.values()}
+    (adds_up,) = (t for name, t in named.items() if name.endswith("Add up"))
+    (came,) = adds_up.inputs.values()
+    coder = parts.coders[parts.pcollections[came].coder_id]
+    assert coder.spec.urn == "beam:coder:kv:v1"
+    counts = next(t for name, t in named.items() if name.startswith("Live/Count"))
+    (delivered,) = counts.inputs.values()
+    assert any(
+        delivered in t.outputs.values() for name, t in named.items() if name.startswith("Deliver")
+    )
