@@ -104,7 +104,7 @@ spark-jars: .tools/jars/gcs-connector-3.1.9-shaded.jar ## fetch what Spark needs
 
 flink: .tools/flink/.done ## fetch Flink and Beam's job server for it (needs Maven and a JDK; 300 MB)
 
-.tools/flink/.done: tools/flink/pom.xml tools/flink/requirements.txt $(wildcard tools/flink/java/*.java) | .venv/bin/python
+.tools/flink/.done: tools/flink/pom.xml tools/flink/requirements.txt $(wildcard tools/flink/java/*.java) | .venv/.run
 	rm -rf .tools/flink
 	mkdir -p .tools/flink/job-server
 	mvn --batch-mode --quiet --strict-checksums --file tools/flink/pom.xml dependency:copy-dependencies \
