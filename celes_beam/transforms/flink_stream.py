@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -27,6 +27,7 @@ from celes_beam.transforms.portable import is_portable, works_in_this_process
 
 _POLL_SECONDS = 0.2
 _STOP_SECONDS = 120
+_ANSWER_SECONDS = 30
 
 
 def is_elsewhere(options: PipelineOptions) -> bool:
@@ -94,13 +95,31 @@ class _Stop:
             if self.left.wait(_POLL_SECONDS):
                 return
         try:
-            running = self._cluster.running(self._name, self._started)
-            if not running and not self.left.is_set():
-                self._fail(f"Flink at {self._cluster.url} has no running job of this name")
-            for job in running:
-                self._stop(job)
+            jobs = self._jobs()
         except NO_ANSWER as error:
-            self._fail(f"Flink at {self._cluster.url} does not answer: {error}")
+            if not self.left.is_set():
+                self._fail(f"Flink at {self._cluster.url} does not answer: {error}")
+            return
+        if not jobs:
+            self._fail(f"Flink at {self._cluster.url} has no job of this name")
+        for job in (job for job, is_over in jobs.items() if not is_over):
+            try:
+                self._stop(job)
+            except NO_ANSWER as error:
+                self._fail(f"Flink at {self._cluster.url} does not do it: {error}")
+            if self.failure is not None:
+                # Else whoever waits for it would do so for ever.
+                with suppress(*NO_ANSWER):
+                    self._cluster.cancel(job)
+
+    def _jobs(self) -> dict[str, bool]:
+        until = time.monotonic() + _ANSWER_SECONDS
+        while True:
+            try:
+                return self._cluster.jobs(self._name, self._started)
+            except NO_ANSWER:
+                if self.left.wait(_POLL_SECONDS) or time.monotonic() > until:
+                    raise
 
     def _stop(self, job: str) -> None:
         trigger = self._cluster.stop(job)
@@ -110,11 +129,9 @@ class _Stop:
             if why is not None:
                 if why:
                     self._fail(f"Flink could not take the last checkpoint: {why}")
-                    self._cluster.cancel(job)
                 return
             time.sleep(_POLL_SECONDS)
         self._fail(f"Flink took no last checkpoint in {_STOP_SECONDS} s")
-        self._cluster.cancel(job)
 
     def _fail(self, why: str) -> None:
         self.failure = StorageError(
