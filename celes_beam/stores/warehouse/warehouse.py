@@ -101,7 +101,7 @@ class Warehouse:
                 "with pipelines.batch --if_exists overwrite, or name another table"
             )
         if known is not None:
-            self._check_not_emptied(tables, known, manifests)
+            self._check_not_emptied(tables, known, manifests, partition_by)
         self._tables = make(self.destination, partition_by)
         if known is None:
             loads.register(str(self.destination.table), [m.run_id for m in manifests])
@@ -216,11 +216,18 @@ class Warehouse:
         return plan_loads(manifests, registration, marked, loading)
 
     def _check_not_emptied(
-        self, tables: Tables, registration: Registration, manifests: Sequence[Manifest]
+        self,
+        tables: Tables,
+        registration: Registration,
+        manifests: Sequence[Manifest],
+        partition_by: Collection[str],
     ) -> None:
         """Marks of a table that was deleted or emptied say what is no longer true."""
         plan = self._plan(manifests, registration, tables)
-        if plan.rows_there and not tables.rows and not plan.truncates:
+        if not plan.rows_there or tables.rows or plan.truncates:
+            return
+        # Another process may have loaded and marked since the table was looked at.
+        if not look_at(self.destination, partition_by).rows:
             streamed = any(self.destination.table.key in m.streamed_to for m in manifests)
             remedy = (
                 "part of them streamed, which the commits keep: load the lake into another table"
