@@ -17,6 +17,7 @@ from dask.utils import parse_bytes
 from distributed import Client, KilledWorker, LocalCluster
 
 from celes_beam.commands.engine_job import EngineJob
+from celes_beam.commands.interrupts import interrupts_wait
 from celes_beam.errors import ConfigError, StorageError, UsageError
 from celes_beam.stores.cloud.clients import GCS_SCHEME
 
@@ -104,25 +105,16 @@ def _interrupts_wait() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        came.append(number)
-
-    # A Ctrl-C goes to all processes of a terminal, but is for this one alone, which stops the
-    # others. Threads and processes that begin now inherit that it is blocked; the first process
-    # that multiprocessing starts would unblock it, so that one is started before.
-    resource_tracker.ensure_running()
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    before = {name: signal.signal(name, note) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-        for number in came:
-            signal.raise_signal(number)
+    with interrupts_wait():
+        # A Ctrl-C goes to all processes of a terminal, but is for this one alone, which stops the
+        # others. Threads and processes that begin now inherit that it is blocked; the first process
+        # that multiprocessing starts would unblock it, so that one is started before.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 @contextmanager

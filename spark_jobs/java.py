@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 from pyspark import SparkConf, SparkContext, java_gateway
 
+from celes_beam.commands.interrupts import interrupts_wait
 from celes_beam.errors import LocalServerError, MissingProgramError
 from celes_beam.local.processes import last_lines
 
@@ -102,7 +101,7 @@ def _not_left_half_way() -> Iterator[None]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*args: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
-        with _interrupts_wait():
+        with interrupts_wait():
             started.append(subprocess.Popen(*args, **kwargs))
         return started[-1]
 
@@ -115,27 +114,6 @@ def _not_left_half_way() -> Iterator[None]:
         raise
     finally:
         java_gateway.Popen = before
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Hold an interrupt back until the body is done: half a start leaves a process to nobody."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        came.append(number)
-
-    before = {name: signal.signal(name, note) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
-        for number in came:
-            signal.raise_signal(number)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -103,6 +103,19 @@ class Places:
                 )
 
 
+def run_to_the_end(stream: list[str], log: Path) -> None:
+    """Run a stream until nothing comes any more; ``log`` is shown when it fails."""
+    last = subprocess.run(
+        [sys.executable, "-m", *stream, "--idle_timeout", "15"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+        env=os.environ,
+    )
+    assert last.returncode == 0, last.stderr + log.read_text()
+
+
 def check_everywhere(
     places: Places, rows: int, table: TableName, lake: Path, *, is_exactly_once: bool
 ) -> None:

@@ -106,11 +106,17 @@ def receiving(
         receiver.close()
 
 
-def until(what: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """Wait until something is so."""
+def until(
+    what: Callable[[], object],
+    seconds: float = PATIENCE,
+    *,
+    running: subprocess.Popen[bytes] | None = None,
+) -> None:
+    """Wait until something is so, while the process that is to bring it about is ``running``."""
     deadline = time.monotonic() + seconds
     while not what():
-        assert time.monotonic() < deadline
+        assert running is None or running.poll() is None, "the stream ended by itself"
+        assert time.monotonic() < deadline, "it did not come to be"
         time.sleep(0.01)
 
 

@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from celes_beam.stores.lake.verify import verify
 from celes_beam.transforms.portable import worker_command
 from pipelines import aggregate, batch, generate, replay
 from tests.flink_cluster import ON_FLINK, FlinkCluster
+from tests.numbered import until
 from tests.tools import ROOT, need_tool
 
 pytestmark = ON_FLINK
@@ -37,13 +37,6 @@ def processes() -> list[str]:
     """Flags that put workers in processes of their own."""
     need_tool(str(Path(sys.executable).parent / "celes-beam-worker"), "install this package again")
     return ["--environment_type", "PROCESS"]
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def sales_files(folder: Path) -> str:

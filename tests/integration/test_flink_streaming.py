@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -28,19 +25,14 @@ from tests.known_stream import (
     batches,
     check_everywhere,
     process,
+    run_to_the_end,
     until_more,
 )
+from tests.numbered import until
 
 pytestmark = ON_FLINK
 
 ROWS = 50_000
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def last_checkpoint(cluster: FlinkCluster, name: str) -> Any:
@@ -67,12 +59,12 @@ def test_a_worker_and_the_launcher_are_killed_and_it_goes_on_from_the_last_check
     with process(*places.publish(ROWS, 2000), log=log) as publisher:
         with process(*stream, "--run_id", name, log=log) as launcher:
             until_more(lake, batches(lake), launcher)
-            until(lambda: last_checkpoint(flink, name) is not None)
+            until(lambda: last_checkpoint(flink, name) is not None, PATIENCE)
             busy = flink.busy_worker(name)
             flink.kill(busy)
             try:
                 before = last_checkpoint(flink, name)["id"]
-                until(lambda: last_checkpoint(flink, name)["id"] > before + 1)
+                until(lambda: last_checkpoint(flink, name)["id"] > before + 1, PATIENCE)
                 until_more(lake, batches(lake), launcher)
             finally:
                 flink.mend()
@@ -80,16 +72,8 @@ def test_a_worker_and_the_launcher_are_killed_and_it_goes_on_from_the_last_check
         point = last_checkpoint(flink, name)["external_path"]
         flink.cancel(name)
         assert publisher.wait(PATIENCE) == 0, log.read_text()
-    last = subprocess.run(
-        [sys.executable, "-m", *stream, "--idle_timeout", "15", "--savepoint_path", point],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-        env=os.environ,
-    )
+    run_to_the_end([*stream, "--savepoint_path", point], log)
 
-    assert last.returncode == 0, last.stderr + log.read_text()
     check_everywhere(places, ROWS, table, lake, is_exactly_once=True)
 
 
@@ -124,7 +108,7 @@ def test_with_workers_elsewhere_it_is_left_running(
         subprocess.run([sys.executable, "-m", *places.publish(2000, 10_000)], check=True)
         expected = what_was_published(SEED, 0, 2000, ERRORS, knows_names=False)
         accepted = sum(expected.accepted["cantidad_de_venta"].to_pylist())
-        until(lambda: total_of(table) == accepted)
+        until(lambda: total_of(table) == accepted, PATIENCE)
     finally:
         flink.cancel("left-alone")
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from tests.known_stream import (
     batches,
     check_everywhere,
     process,
+    run_to_the_end,
     until_more,
 )
 
@@ -41,14 +39,6 @@ def test_killed_again_and_again(
                 until_more(lake, batches(lake), killed)
                 time.sleep(chance.random())
         assert publisher.wait(PATIENCE) == 0, log.read_text()
-    last = subprocess.run(
-        [sys.executable, "-m", *stream, "--idle_timeout", "15"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-        env=os.environ,
-    )
+    run_to_the_end(stream, log)
 
-    assert last.returncode == 0, last.stderr + log.read_text()
     check_everywhere(places, ROWS, table, lake, is_exactly_once=delivery == "exactly_once")
