@@ -25,7 +25,7 @@ from celes_beam.stores.cloud.clients import LOCAL_PROJECT, bigquery_client, publ
 from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
 from pipelines import streaming
 from tests.flink_cluster import ON_FLINK, FlinkCluster
-from tests.numbered import Numbered
+from tests.numbered import Numbered, until
 from tests.tools import ROOT, need_tool
 from tests.topics import Topic
 
@@ -148,14 +148,6 @@ def counted(table: TableName) -> int:
         return 0
 
 
-def until(is_so: Any, running: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not is_so():
-        assert running.poll() is None, "the stream ended by itself"
-        assert time.monotonic() < deadline, "it did not come to be"
-        time.sleep(0.1)
-
-
 def test_sums_of_windows_while_the_stream_runs(
     live_runner: list[str], topic: Topic, table: TableName, tmp_path: Path
 ) -> None:
@@ -170,7 +162,7 @@ def test_sums_of_windows_while_the_stream_runs(
             sent.send([now()] * 20)
             time.sleep(0.1)
         # Told while it runs, before it can know that no more comes.
-        until(lambda: counted(live) >= 6, running)
+        until(lambda: counted(live) >= 6, running=running)
         assert running.poll() is None
         kinds = {row[0] for row in ask(f"SELECT DISTINCT clase FROM `{live.path}`")}
         assert kinds == {"a_tiempo"}
@@ -200,7 +192,7 @@ def test_sigterm_tells_windows_that_are_open(
     flags += ["--live_windows", "1d", "--live_table", "por_dia", "--max_batch_seconds", "0.1"]
     with streamed([*flags, *live_runner], tmp_path) as running:
         sent.send([now()] * 50)
-        until(lambda: counted(table) == 50, running)
+        until(lambda: counted(table) == 50, running=running)
         running.send_signal(signal.SIGTERM)
         summary = ended(running, tmp_path)
 
@@ -223,7 +215,7 @@ def test_killed_it_tells_too_little_and_the_sql_of_the_page_sets_it_right(
     flags += ["--live_windows", "1d", "--max_batch_seconds", "0.1", *prism]
     with streamed(flags, tmp_path) as running:
         sent.send([now()] * 30)
-        until(lambda: counted(table) == 30, running)
+        until(lambda: counted(table) == 30, running=running)
         children = children_of(running.pid)
         assert children
         # Alone: Prism has to notice.
@@ -232,7 +224,7 @@ def test_killed_it_tells_too_little_and_the_sql_of_the_page_sets_it_right(
         until_gone(children)
     sent.send([now()] * 12)
     with streamed(flags, tmp_path) as running:
-        until(lambda: counted(table) == 42, running)
+        until(lambda: counted(table) == 42, running=running)
         running.send_signal(signal.SIGTERM)
         summary = ended(running, tmp_path)
 
@@ -270,14 +262,14 @@ def test_sums_outlive_a_worker_of_flink(
 
     with streamed(flags, tmp_path) as running:
         sent.send([now()] * 30)
-        until(lambda: counted(table) == 30, running)
+        until(lambda: counted(table) == 30, running=running)
         # The next one may have begun before.
         kept = checkpoints() + 2
-        until(lambda: checkpoints() >= kept, running)
+        until(lambda: checkpoints() >= kept, running=running)
         flink.kill(flink.busy_worker(name))
         flink.mend()
         sent.send([now()] * 12)
-        until(lambda: counted(table) == 42, running)
+        until(lambda: counted(table) == 42, running=running)
         running.send_signal(signal.SIGTERM)
         ended(running, tmp_path)
 

@@ -44,6 +44,7 @@ from celes_beam.transforms import deliver
 from celes_beam.transforms.deliver import DeliverMessages
 from pipelines import replay, streaming
 from tests.cloud import gcloud
+from tests.numbered import until
 from tests.topics import Topic
 
 PATIENCE = 60.0
@@ -294,7 +295,7 @@ def test_a_signal_drains(number: int, runner: list[str], topic: Topic, tmp_path:
         )
     try:
         send(topic, *(SALE_OF_1 | {"id_cliente": i} for i in range(1, 51)))
-        until(lambda: list(lake.glob("_stream/*/*.entry")), running)
+        until(lambda: list(lake.glob("_stream/*/*.entry")), PATIENCE, running=running)
         # As a terminal does, to the whole group; or as a supervisor does, to the process alone.
         if number == signal.SIGINT:
             os.killpg(running.pid, number)
@@ -322,30 +323,22 @@ def test_figures_for_prometheus(topic: Topic, tmp_path: Path) -> None:
         running = subprocess.Popen(command, stdout=written, stderr=written, env=os.environ)
     try:
         send(topic, SALE_OF_1, b"no row")
-        until(lambda: "/metrics" in log.read_text(), running)
+        until(lambda: "/metrics" in log.read_text(), PATIENCE, running=running)
         url = next(w for w in log.read_text().split() if w.startswith("http") and "/metrics" in w)
 
         def figures() -> str:
             with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
                 return str(answer.read(), "utf-8")
 
-        until(lambda: "celes_beam_rows_read_total 2.0" in figures(), running)
+        until(lambda: "celes_beam_rows_read_total 2.0" in figures(), PATIENCE, running=running)
         assert "celes_beam_rows_accepted_total 1.0" in figures()
         assert 'celes_beam_rows_rejected_total{reason="malformed"} 1.0' in figures()
-        until(lambda: "celes_beam_lake_commits_total 1.0" in figures(), running)
+        until(lambda: "celes_beam_lake_commits_total 1.0" in figures(), PATIENCE, running=running)
         running.send_signal(signal.SIGTERM)
         assert running.wait(PATIENCE) == 0, log.read_text()
     finally:
         running.kill()
         running.wait()
-
-
-def until(is_so: Any, running: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not is_so():
-        assert running.poll() is None, "the stream ended by itself"
-        assert time.monotonic() < deadline, "it did not come to be"
-        time.sleep(0.05)
 
 
 def test_a_bundle_that_is_done_again_writes_the_same_table(
