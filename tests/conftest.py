@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,18 @@ def quiet_beam() -> Iterator[None]:
     level = logger.level
     yield
     logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def interrupts_as_before() -> Iterator[None]:
+    """Beam's handler, which ends Prism at an interrupt, stays for the rest of a process.
+
+    The interrupt that a later test sends itself would take five seconds, and a pipe of Beam's that
+    it leaves open would be the failure of that test.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture(scope="session")
