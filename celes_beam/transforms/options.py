@@ -25,6 +25,7 @@ from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.transforms import portable
 from celes_beam.transforms.flink_job import check_slots, ended_with_us
 from celes_beam.transforms.flink_stream import drained_when
+from celes_beam.transforms.loopback import know_workers_by_who_asked
 
 _SAMPLING_MS = 5
 _RUNNER_LACKS = re.compile(r"has validations errors|prism binary|binary URL", re.IGNORECASE)
@@ -137,6 +138,8 @@ def _run_here(options: PipelineOptions) -> Iterator[None]:
     logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)
     _end_bundles_at_once()
     imports_are_over()
+    if portable.is_portable(options):
+        know_workers_by_who_asked()
     with worker_output_held(show=not portable.is_portable(options)):
         yield
 
