@@ -74,7 +74,12 @@ def build(
         | "Stage" >> StageSales(source, area, options.layout, options.run_id, threads)
         | "Commit"
         >> CommitLake(
-            lake.storage.root, draft, options.limit, options.reprocess, only_attempt=only_attempt
+            lake.storage.root,
+            draft,
+            options.limit,
+            options.reprocess,
+            only_attempt=only_attempt,
+            spread=spread,
         )
     )
 

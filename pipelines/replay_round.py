@@ -64,7 +64,9 @@ def build(
         gathered
         | "Stage" >> StageSales(source, area, layout, options.run_id, threads)
         | "Commit"
-        >> CommitLake(lake.storage.root, draft, RejectedLimit(), only_attempt=only_attempt)
+        >> CommitLake(
+            lake.storage.root, draft, RejectedLimit(), only_attempt=only_attempt, spread=spread
+        )
     )
 
 

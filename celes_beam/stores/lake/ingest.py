@@ -98,11 +98,13 @@ def commit_staged(
     *,
     limit: RejectedLimit,
     reprocess: bool = False,
+    publish: bool = True,
 ) -> Manifest:
     """Commit what an attempt staged, once: asked again, it returns the same commit.
 
-    Raises ``IntegrityError`` when rows do not reconcile, ``TooManyRejectedError`` past the limit,
-    and what ``Lake.commit`` raises. Nothing is visible then.
+    Without ``publish`` it is decided, and left to the caller to publish. Raises ``IntegrityError``
+    when rows do not reconcile, ``TooManyRejectedError`` past the limit, and what ``Lake.commit``
+    raises. Nothing is visible then.
     """
     staged.reconcile()
     limit.check(staged.rows_read, staged.rejections)
@@ -127,7 +129,7 @@ def commit_staged(
         total=str(whole.total),
         seconds=round(elapsed.total_seconds(), 3),
     )
-    return lake.commit(manifest, reprocess=reprocess)
+    return (lake.commit if publish else lake.decide)(manifest, reprocess=reprocess)
 
 
 def _counted(record: InputRecord, rows: tuple[int, int]) -> InputRecord:

@@ -39,7 +39,7 @@ from celes_beam.stores.lake.manifest import (
     Superseded,
     count_problems,
 )
-from celes_beam.stores.lake.publish import publish
+from celes_beam.stores.lake.publish import finish, publish
 from celes_beam.stores.lake.replayed import check_not_replayed
 from celes_beam.stores.lake.segments import INDEXES
 from celes_beam.stores.lake.staging_area import each
@@ -200,15 +200,32 @@ class Lake:
         then; after a conflict what was staged is deleted. Asked again by the same attempt, it
         returns what was decided.
         """
+        manifest = self.decide(draft, reprocess=reprocess)
+        publish(self.storage, manifest)
+        self._tidy()
+        return manifest
+
+    def decide(self, draft: Manifest, *, reprocess: bool = False) -> Manifest:
+        """As ``commit``, but leave it to the caller to publish: see ``stores.publish``, ``finish``.
+
+        When the caller does not, the next look at the lake does.
+        """
         try:
-            manifest = self._decided(draft) or self._decide(draft, reprocess)
+            return self._decided(draft) or self._decide(draft, reprocess)
         except (LakeConflictError, UsageError):
             self.discard(draft.staging)
             raise
-        publish(self.storage, manifest)
+
+    def finish(self, manifest: Manifest) -> None:
+        """Mark a decided commit as published, when all files are moved and retired."""
+        finish(self.storage, manifest)
+        # Who only finishes has not looked yet how many commits are in no index.
+        self._log.load()
+        self._tidy()
+
+    def _tidy(self) -> None:
         self.storage.tidy(COMMITS)
         self._log.keep_index()
-        return manifest
 
     def snapshot(self) -> Snapshot:
         """The files that count now; finishes commits that were cut short first."""

@@ -29,19 +29,26 @@ _NOTED = msgspec.json.Decoder(tuple[Trouble, ...])
 
 
 def commit_settled(
-    lake: Lake, draft: Manifest, staged: Staged, limit: RejectedLimit, *, reprocess: bool = False
+    lake: Lake,
+    draft: Manifest,
+    staged: Staged,
+    limit: RejectedLimit,
+    *,
+    reprocess: bool = False,
+    publish: bool = True,
 ) -> Manifest | None:
     """Commit what an attempt staged, without the files that could not be read.
 
     Refused ones, also those that the draft names as such, are taken in as one rejected row each;
     files that changed are left out of an append. ``None``, with a note for ``noted_troubles``,
-    when it takes another attempt. Raises ``InputChangedError`` when a file of a run of another kind
-    changed, since no later run would read it, and what ``commit_staged`` raises.
+    when it takes another attempt. ``reprocess`` and ``publish`` are those of ``commit_staged``.
+    Raises ``InputChangedError`` when a file of a run of another kind changed, since no later run
+    would read it, and what ``commit_staged`` raises.
     """
     settled = _settle(lake, draft, staged)
     if settled is None:
         return None
-    return commit_staged(lake, *settled, limit=limit, reprocess=reprocess)
+    return commit_staged(lake, *settled, limit=limit, reprocess=reprocess, publish=publish)
 
 
 def _settle(lake: Lake, draft: Manifest, staged: Staged) -> tuple[Manifest, Staged] | None:

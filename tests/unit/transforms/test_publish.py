@@ -1,0 +1,105 @@
+"""A commit that was decided is published in steps, by any number of workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
+
+from celes_beam.errors import ConfigError, IntegrityError
+from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.manifest import Manifest
+from celes_beam.stores.lake.verify import verify
+from celes_beam.transforms.publish import PublishCommit, _FinishFn
+from tests.lakes import commit_sales, draft, reject, visible_sales
+
+OLD = [("Hogar", f"Region {n}", 100) for n in range(7)]
+NEW = [("Ropa", f"Region {n}", 250) for n in range(5)]
+REJECTED_ROWS = 2
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake.open(str(tmp_path / "lake"))
+
+
+@pytest.fixture
+def decided(lake: Lake) -> Manifest:
+    """An overwrite of seven files by five, and one of rejected rows, that nobody has published."""
+    commit_sales(lake, "old", OLD)
+    return lake.decide(reject(lake, draft(lake, "new", NEW, kind="overwrite"), REJECTED_ROWS))
+
+
+def publish(lake: Lake, decided: Manifest, files_at_once: int, repeat: int = 0) -> None:
+    root = lake.storage.root
+    with beam.Pipeline(runner=FnApiRunner(bundle_repeat=repeat)) as pipeline:
+        published = (
+            pipeline
+            | beam.Create([decided], reshuffle=False)
+            | PublishCommit(root, files_at_once=files_at_once)
+        )
+        assert_that(published, equal_to([decided]))
+
+
+@pytest.mark.parametrize(("files_at_once", "repeat"), [(1, 0), (2, 2), (256, 0)])
+def test_all_is_in_place_and_what_was_retired_is_gone(
+    lake: Lake, decided: Manifest, files_at_once: int, repeat: int
+) -> None:
+    publish(lake, decided, files_at_once, repeat)
+
+    root = Path(lake.storage.root)
+    assert visible_sales(root) == sorted((region, cents) for _, region, cents in NEW)
+    assert [str(f.relative_to(root)) for f in root.glob("_rejected/*/*")] == [
+        f.path for f in decided.rejected_files
+    ]
+    assert (root / "_commits/new.done").exists()
+    assert not (root / "_staging").exists()
+    found = verify(lake)
+    assert (found.problems, found.notes) == ((), ())
+
+
+def test_what_another_has_published_meanwhile_is_left_alone(lake: Lake, decided: Manifest) -> None:
+    assert lake.recover() == ["new"]
+    later = commit_sales(lake, "later", OLD, kind="overwrite")
+
+    publish(lake, decided, 2)
+
+    assert visible_sales(Path(lake.storage.root)) == sorted((r, c) for _, r, c in OLD)
+    assert [m.run_id for m in lake.runs()] == ["old", "new", later.run_id]
+    assert verify(lake).problems == ()
+
+
+def test_a_commit_of_which_a_file_is_lost_is_not_marked(lake: Lake, decided: Manifest) -> None:
+    staged = Path(lake.storage.root) / decided.staging / decided.files[0].staged
+    staged.unlink()
+
+    with pytest.raises(Exception, match=f"{decided.files[0].path} is gone"):
+        publish(lake, decided, 2)
+
+    assert not lake.storage.exists("_commits/new.done")
+
+
+@pytest.mark.parametrize(("moved", "retired"), [([], [7]), ([3, 2], [7]), ([3, 3], [6])])
+def test_a_commit_of_which_a_step_is_missing_is_not_marked(
+    lake: Lake, decided: Manifest, moved: list[int], retired: list[int]
+) -> None:
+    finish = _FinishFn(lake.storage.root)
+
+    with pytest.raises(IntegrityError, match=r"of 6 and 7: the next look at .* finishes it"):
+        list(finish.process(decided.run_id, moved, retired))
+
+    assert not lake.storage.exists("_commits/new.done")
+    assert lake.recover() == ["new"]
+
+
+def test_a_decision_that_is_gone_is_told(lake: Lake, decided: Manifest) -> None:
+    with pytest.raises(IntegrityError, match="run other was decided, and is not among"):
+        list(_FinishFn(lake.storage.root).process("other", [6], [7]))
+
+
+def test_groups_of_no_file_are_refused() -> None:
+    with pytest.raises(ConfigError, match="files_at_once is 0: expected 1 or more"):
+        PublishCommit("lake", files_at_once=0)
