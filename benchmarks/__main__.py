@@ -11,9 +11,9 @@ from rich.console import Console
 from benchmarks.report import machine, markdown, print_section
 from benchmarks.subjects import SUBJECTS
 
-APART = ("cloud", "streaming", "ledger")
+APART = ("cloud", "streaming", "ledger", "commit")
 """The first two need the extra ``local``, whose DuckDB is another than the one to be measured
-against; the last one takes minutes to make its lake."""
+against; the others take minutes to make what they look at, and the last needs ``make flink``."""
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 

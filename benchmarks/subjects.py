@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.cloud import cloud
+from benchmarks.commit import commit
 from benchmarks.ledger import ledger
 from benchmarks.measure import Contestant, Runs, measure, run_process
 from benchmarks.section import Goal, Say, Section
@@ -193,6 +194,7 @@ SUBJECTS: dict[str, Callable[[int, int, Say], Section]] = {
     "cloud": cloud,
     "streaming": streaming,
     "ledger": ledger,
+    "commit": commit,
 }
 
 

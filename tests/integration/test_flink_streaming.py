@@ -69,8 +69,10 @@ def test_a_worker_and_the_launcher_are_killed_and_it_goes_on_from_the_last_check
             finally:
                 flink.mend()
         # Its worker is gone, and so the job restarts in vain until it is ended.
-        point = last_checkpoint(flink, name)["external_path"]
         flink.cancel(name)
+        until(lambda: flink.job(name)["state"] == "CANCELED", PATIENCE)
+        # Asked before, it might be replaced by the next one meanwhile.
+        point = last_checkpoint(flink, name)["external_path"]
         assert publisher.wait(PATIENCE) == 0, log.read_text()
     run_to_the_end([*stream, "--savepoint_path", point], log)
 
