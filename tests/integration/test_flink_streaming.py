@@ -41,6 +41,13 @@ def last_checkpoint(cluster: FlinkCluster, name: str) -> Any:
     return cluster.ask(f"jobs/{job}/checkpoints")["latest"]["completed"]
 
 
+def kept_checkpoint(cluster: FlinkCluster, name: str) -> str:
+    """The newest checkpoint that a job has left; what the cluster tells may be seconds old."""
+    folder = cluster.folder / "flink" / "checkpoints" / cluster.job(name)["jid"]
+    whole = [path.parent for path in folder.glob("chk-*/_metadata")]
+    return max(whole, key=lambda path: int(path.name.removeprefix("chk-"))).as_uri()
+
+
 def total_of(table: TableName) -> Decimal | None:
     query = f"SELECT SUM(cantidad_de_venta) FROM `{table.path}`"
     (row,) = bigquery_client(LOCAL_PROJECT).query(query).result()
@@ -71,8 +78,7 @@ def test_a_worker_and_the_launcher_are_killed_and_it_goes_on_from_the_last_check
         # Its worker is gone, and so the job restarts in vain until it is ended.
         flink.cancel(name)
         until(lambda: flink.job(name)["state"] == "CANCELED", PATIENCE)
-        # Asked before, it might be replaced by the next one meanwhile.
-        point = last_checkpoint(flink, name)["external_path"]
+        point = kept_checkpoint(flink, name)
         assert publisher.wait(PATIENCE) == 0, log.read_text()
     run_to_the_end([*stream, "--savepoint_path", point], log)
 
