@@ -23,6 +23,7 @@ from celes_beam.stores.inputs.read_options import ReadOptions
 from celes_beam.stores.lake.gcs_storage import AT_ONCE
 from celes_beam.stores.lake.parquet_writer import Layout
 from celes_beam.stores.warehouse.plan import FILES_PER_JOB
+from celes_beam.transforms.publish import WORKERS_AT_ONCE
 
 FILE_BYTES = 10**9
 """The input is in files of this size."""
@@ -61,7 +62,8 @@ def batch_forecast(
     rows: float, measured: Measured, prices: Prices, limits: Limits, *, runs: int = 1
 ) -> BatchForecast:
     """Forecast ``rows`` rows of CSV, shared out by date to ``runs`` runs one after another."""
-    csv, how, supposed = measured.stages[CSV], ReadOptions(), limits.supposed
+    csv, how = measured.stages[CSV], ReadOptions()
+    supposed, known = limits.supposed, limits.by_name
     mine = rows / runs
     text = mine * csv.bytes_read / csv.rows
     inputs = math.ceil(text / FILE_BYTES)
@@ -81,14 +83,18 @@ def batch_forecast(
     least = max(written / Layout().target_file_bytes, float(at_once * len(DEFAULT_REGIONS)))
     of_file = requests_of_file(measured)
     serial = sum(of_file.get(kind, 0.0) for kind in (REWRITE, DELETE, GET))
-    commit = most * serial * supposed.request_seconds / AT_ONCE
+    # A worker waits for its requests or works for them, whichever is more; the bucket sets a pace.
+    of_request = max(
+        supposed.request_seconds / AT_ONCE, supposed.request_cpu_seconds / of_core(limits)
+    )
+    movers = min(WORKERS_AT_ONCE, seen.workers * job.machine.cpus)
+    commit = most * serial * max(of_request / movers, 1 / known["storage_writes"].value)
     loads = math.ceil(most / FILES_PER_JOB)
     working = max(1.0, seen.hours * 3_600 - prices.supposed.start_minutes * 60)
     reads = ranges * (how.gcs_range_bytes / how.chunk_bytes + _REQUESTS_BESIDE_READS)
     writes = most * sum(of_file.get(kind, 0.0) for kind in CLASS_A if kind != REWRITE)
     graph = measured.graph
     days = math.ceil(DAYS / runs)
-    known = limits.by_name
     pressures = [
         Pressure(
             "seconds of the commit (our own bound)",

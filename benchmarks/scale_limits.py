@@ -27,6 +27,7 @@ class Supposed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is published nowhere; see the file."""
 
     request_seconds: More
+    request_cpu_seconds: More
     cores_of_vcpu: More
     pace_of_core: More
     python_share: More

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from celes_beam.contract import COLUMN_NAMES
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
-from celes_beam.transforms.publish import PublishCommit
 from pipelines import batch
 
 REGIONS = 40
-AT_ONCE = 9
 
 
 def test_a_lake_in_a_bucket_is_written_by_every_runner(runner: list[str], bucket: Any) -> None:
@@ -28,10 +23,8 @@ def test_a_lake_in_a_bucket_is_written_by_every_runner(runner: list[str], bucket
 
 
 def test_workers_share_the_moves_and_the_deletions_of_a_commit(
-    runner: list[str], bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runner: list[str], bucket: Any, tmp_path: Path
 ) -> None:
-    in_small_groups = functools.partial(PublishCommit, files_at_once=AT_ONCE)
-    monkeypatch.setattr("celes_beam.transforms.commit.PublishCommit", in_small_groups)
     root = f"gs://{bucket.name}/lake"
     rows = [f"1,2024-05-0{1 + n % 2},1.25,Hogar,Region {n}" for n in range(REGIONS)]
     source = tmp_path / "a.csv"

@@ -13,7 +13,7 @@ from celes_beam.errors import ConfigError, IntegrityError
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import Manifest
 from celes_beam.stores.lake.verify import verify
-from celes_beam.transforms.publish import PublishCommit, _FinishFn
+from celes_beam.transforms.publish import PublishCommit, _FinishFn, _shares
 from tests.lakes import commit_sales, draft, reject, visible_sales
 
 OLD = [("Hogar", f"Region {n}", 100) for n in range(7)]
@@ -33,22 +33,24 @@ def decided(lake: Lake) -> Manifest:
     return lake.decide(reject(lake, draft(lake, "new", NEW, kind="overwrite"), REJECTED_ROWS))
 
 
-def publish(lake: Lake, decided: Manifest, files_at_once: int, repeat: int = 0) -> None:
+def publish(lake: Lake, decided: Manifest, workers: int, repeat: int = 0) -> None:
     root = lake.storage.root
     with beam.Pipeline(runner=FnApiRunner(bundle_repeat=repeat)) as pipeline:
         published = (
             pipeline
             | beam.Create([decided], reshuffle=False)
-            | PublishCommit(root, files_at_once=files_at_once)
+            | PublishCommit(root, workers=workers)
         )
         assert_that(published, equal_to([decided]))
 
 
-@pytest.mark.parametrize(("files_at_once", "repeat"), [(1, 0), (2, 2), (256, 0)])
+@pytest.mark.parametrize(("workers", "repeat"), [(1, 0), (2, 2), (6, 0)])
 def test_all_is_in_place_and_what_was_retired_is_gone(
-    lake: Lake, decided: Manifest, files_at_once: int, repeat: int
+    lake: Lake, decided: Manifest, workers: int, repeat: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(lake, decided, files_at_once, repeat)
+    # So that each has several elements.
+    monkeypatch.setattr("celes_beam.transforms.publish._FILES", 2)
+    publish(lake, decided, workers, repeat)
 
     root = Path(lake.storage.root)
     assert visible_sales(root) == sorted((region, cents) for _, region, cents in NEW)
@@ -100,6 +102,19 @@ def test_a_decision_that_is_gone_is_told(lake: Lake, decided: Manifest) -> None:
         list(_FinishFn(lake.storage.root).process("other", [6], [7]))
 
 
-def test_groups_of_no_file_are_refused() -> None:
-    with pytest.raises(ConfigError, match="files_at_once is 0: expected 1 or more"):
-        PublishCommit("lake", files_at_once=0)
+@pytest.mark.parametrize(("files", "workers"), [(0, 6), (1, 6), (7, 3), (1_000, 6), (1_537, 1)])
+def test_shares_are_even_and_hold_each_file_once(files: int, workers: int) -> None:
+    shares: dict[int, list[int]] = {}
+    for share, some in _shares(range(files), workers):
+        assert 0 < len(some) <= 256
+        shares.setdefault(share, []).extend(some)
+
+    assert sorted(n for share in shares.values() for n in share) == list(range(files))
+    assert len(shares) == min(files, workers)
+    sizes = [len(share) for share in shares.values()]
+    assert not sizes or max(sizes) - min(sizes) <= 256
+
+
+def test_no_workers_are_refused() -> None:
+    with pytest.raises(ConfigError, match="workers is 0: expected 1 or more"):
+        PublishCommit("lake", workers=0)
