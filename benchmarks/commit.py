@@ -15,7 +15,8 @@ from benchmarks.section import Goal, Say, Section
 from benchmarks.servers import local_servers
 
 FOLDER, BUCKET, WORKERS = "folder", "bucket", "workers"
-FILES = 100_000
+FILES = {FOLDER: 100_000, BUCKET: 20_000, WORKERS: 20_000}
+"""The stand-in for Cloud Storage goes through all objects for each thousand that it lists."""
 FEW = 256
 PARALLELISM = 2
 MOST_SECONDS = 60.0
@@ -27,7 +28,7 @@ _WHERE = {
 
 
 def commit(rows: int, rounds: int, say: Say) -> Section:
-    """Commits of 100,000 files and of few; ``rows`` is not used."""
+    """Commits of many files and of few; ``rows`` is not used."""
     del rows
     from celes_beam.local.servers import start_storage  # noqa: PLC0415
 
@@ -36,11 +37,12 @@ def commit(rows: int, rounds: int, say: Say) -> Section:
         local_servers(Path(name), start_storage),
         cluster(Path(name)) as flags,
     ):
-        contestants = [_way(way, files, flags) for files in (FEW, FILES) for way in _WHERE]
-        runs = measure(contestants, rounds, say)
-    in_folder = runs[len(_WHERE)].median(lambda run: run.seconds)
+        few = [_way(way, FEW, flags) for way in FILES]
+        many = [_way(way, files, flags) for way, files in FILES.items()]
+        runs = measure([*few, *many], rounds, say)
+    in_folder = runs[len(few)].median(lambda run: run.seconds)
     goal = Goal(
-        f"{FILES:,} files in a folder in less than {MOST_SECONDS:.0f} s",
+        f"{FILES[FOLDER]:,} files in a folder in less than {MOST_SECONDS:.0f} s",
         f"{in_folder:.1f} s",
         in_folder < MOST_SECONDS,
     )

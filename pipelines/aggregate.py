@@ -21,6 +21,7 @@ from celes_beam.commands.flags import flag_parser, known_flags, parse_flags
 # Beam takes a second to import, and the rest half of one: only once the flags are right.
 if TYPE_CHECKING:
     import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
 
     from celes_beam.commands.aggregate_options import AggregateOptions, AggregateSummary
     from celes_beam.stores.lake.lake_input import LakeInput
@@ -99,24 +100,30 @@ def run(argv: Sequence[str] | None = None) -> AggregateSummary:
 def _run(
     options: AggregateOptions, beam_argv: Sequence[str], our_flags: Sequence[str], *, progress: str
 ) -> AggregateSummary:
-    from celes_beam.commands.aggregate_options import AggregateSummary  # noqa: PLC0415
+    from celes_beam.commands.read_anew import read_anew  # noqa: PLC0415
     from celes_beam.stores.lake.lake_input import open_input  # noqa: PLC0415
 
-    found = open_input(options.input, options.started, options.headers)
+    def find() -> LakeInput:
+        return open_input(options.input, options.started, options.headers)
+
+    found = find()
     options.target.check(options.input, overwrite=options.overwrite)
 
-    from celes_beam.transforms.options import (  # noqa: PLC0415
-        beam_options,
-        check_output,
-        is_local,
-        new_pipeline,
-        run_to_end,
-    )
+    from celes_beam.transforms.options import beam_options, check_output  # noqa: PLC0415
 
     beam_flags = beam_options(beam_argv, our_flags)
     check_output(beam_flags, options.target.output or "")
-    work = found.bytes * (_PASSES_WHEN_SORTED if options.write_sorted else 1)
     _import_transforms()
+    return read_anew(found, find, lambda of: _aggregate(options, of, beam_flags, progress=progress))
+
+
+def _aggregate(
+    options: AggregateOptions, found: LakeInput, beam_flags: PipelineOptions, *, progress: str
+) -> AggregateSummary:
+    from celes_beam.commands.aggregate_options import AggregateSummary  # noqa: PLC0415
+    from celes_beam.transforms.options import is_local, new_pipeline, run_to_end  # noqa: PLC0415
+
+    work = found.bytes * (_PASSES_WHEN_SORTED if options.write_sorted else 1)
     local = is_local(beam_flags)
     with options.target.work_folder() as folder:
         pipeline = new_pipeline(beam_flags)

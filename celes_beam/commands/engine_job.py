@@ -54,6 +54,7 @@ from celes_beam.commands.command_line import imports_are_over
 from celes_beam.commands.console import check_json_target
 from celes_beam.commands.engine_flags import Engine
 from celes_beam.commands.progress import BYTES, meter, watch
+from celes_beam.commands.read_anew import read_anew
 from celes_beam.contract import AMOUNT, CATEGORY, COLUMN_NAMES, REGION, Rules
 from celes_beam.stores.lake.engine_files import EngineFile, contract_sales, engine_files
 from celes_beam.stores.lake.lake_input import LakeInput, open_input
@@ -137,23 +138,31 @@ def run_engine(
     options = aggregate_options(flags)
     for folder in filter(None, (flags.input, flags.output)):
         check_json_target(flags.summary_json, folder)
-    found = open_input(options.input, options.started, options.headers)
+
+    def find() -> LakeInput:
+        return open_input(options.input, options.started, options.headers)
+
+    found = find()
     options.target.check(options.input, overwrite=options.overwrite)
-    files = engine_files(found)
-    with options.target.work_folder() as folder:
-        job = EngineJob(engine, flags, options, found, files, folder)
-        with session(job) as opened:
-            imports_are_over()
-            started = time.perf_counter()
-            passes = engine.passes_when_sorted if options.write_sorted else 1
-            with watch(options.run_id, found.bytes * passes, mode=flags.progress, unit=BYTES):
-                answer = aggregate(job, opened)
-            seconds = time.perf_counter() - started
-        _write(job, answer)
-        result = options.target.publish(
-            folder, with_sorted=options.write_sorted, overwrite=options.overwrite
-        )
-    summary = AggregateSummary(result, options, len(found.files), found.bytes, seconds)
+
+    def read(found: LakeInput) -> AggregateSummary:
+        files = engine_files(found)
+        with options.target.work_folder() as folder:
+            job = EngineJob(engine, flags, options, found, files, folder)
+            with session(job) as opened:
+                imports_are_over()
+                started = time.perf_counter()
+                passes = engine.passes_when_sorted if options.write_sorted else 1
+                with watch(options.run_id, found.bytes * passes, mode=flags.progress, unit=BYTES):
+                    answer = aggregate(job, opened)
+                seconds = time.perf_counter() - started
+            _write(job, answer)
+            result = options.target.publish(
+                folder, with_sorted=options.write_sorted, overwrite=options.overwrite
+            )
+        return AggregateSummary(result, options, len(found.files), found.bytes, seconds)
+
+    summary = read_anew(found, find, read)
     if flags.summary_json:
         summary.write_json(flags.summary_json)
     return summary

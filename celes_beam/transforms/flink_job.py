@@ -50,24 +50,31 @@ def check_slots(options: PipelineOptions) -> None:
         )
 
 
+def name_job(pipeline: beam.Pipeline, run_id: str) -> str:
+    """Give a job the name of its run, behind that of ``--job_name``; returns the whole."""
+    options = pipeline.options.view_as(GoogleCloudOptions)
+    name = f"{options.job_name}-{run_id}" if options.job_name else run_id
+    options.job_name = name
+    return name
+
+
 @contextmanager
 def ended_with_us(pipeline: beam.Pipeline, run_id: str) -> Iterator[None]:
     """Run a pipeline in the body; a job that is still there after an error is cancelled.
 
-    The job gets the name of the run, behind one that it has already: it is known by that.
+    The job is known by its name, which ``name_job`` gives it.
     """
-    options = pipeline.options.view_as(GoogleCloudOptions)
-    options.job_name = f"{options.job_name}-{run_id}" if options.job_name else run_id
+    name = name_job(pipeline, run_id)
     started = time.time()
     try:
         yield
     except Exception:
         # The job has failed, or never began; but its job server may be what is gone.
         if cluster_of(pipeline.options) is not None:
-            _cancel(pipeline.options, options.job_name, started, appear_seconds=0)
+            _cancel(pipeline.options, name, started, appear_seconds=0)
         raise
     except BaseException:
-        _cancel(pipeline.options, options.job_name, started, appear_seconds=_APPEAR_SECONDS)
+        _cancel(pipeline.options, name, started, appear_seconds=_APPEAR_SECONDS)
         raise
 
 

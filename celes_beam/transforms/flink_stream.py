@@ -23,6 +23,7 @@ from apache_beam.options.pipeline_options import (
 from celes_beam.commands.launched import FlinkJob
 from celes_beam.errors import CelesError, ConfigError, StorageError
 from celes_beam.transforms.flink_cluster import NO_ANSWER, cluster_of
+from celes_beam.transforms.flink_job import name_job
 from celes_beam.transforms.portable import is_portable, works_in_this_process
 
 _POLL_SECONDS = 0.2
@@ -36,11 +37,10 @@ def is_elsewhere(options: PipelineOptions) -> bool:
 
 
 def launch(pipeline: beam.Pipeline, run_id: str) -> FlinkJob:
-    """Start a job on a cluster and leave it running; it gets the name of the run."""
-    options = pipeline.options.view_as(GoogleCloudOptions)
-    options.job_name = options.job_name or run_id
+    """Start a job on a cluster and leave it running; ``name_job`` names it."""
+    name = name_job(pipeline, run_id)
     pipeline.run()
-    return FlinkJob(options.job_name)
+    return FlinkJob(name)
 
 
 def check_end(options: PipelineOptions) -> None:

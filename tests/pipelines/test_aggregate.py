@@ -35,9 +35,11 @@ from celes_beam.errors import (
     UsageError,
 )
 from celes_beam.stores.lake import lake_reader
+from celes_beam.stores.lake.compact import compact
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.lake_input import open_input
 from celes_beam.stores.results.results import Result
+from pipelines import aggregate
 from pipelines.aggregate import build, main, run
 from tests.answers import Row, answer, as_json, batch_of, commit_rows, in_order, rows_of
 
@@ -330,6 +332,25 @@ def test_an_output_that_is_not_ours_stays(tmp_path: Path) -> None:
             run(["-i", str(lake), "-o", str(inside), *QUIET])
     with pytest.raises(LakeExistsError, match="is a file"):
         run(["-i", str(lake), "-o", str(output / "result.json"), *QUIET])
+
+
+def test_a_compaction_meanwhile_is_in_nobody_s_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: list[str]
+) -> None:
+    lake, output = tmp_path / "lake", tmp_path / "result"
+    commit_rows(lake, sales(200), sales(200))
+    compactions = []
+
+    def compact_and_build(*args: Any, **kwargs: Any) -> Any:
+        if not compactions:
+            compactions.append(compact(Lake.open(str(lake)), target_bytes=10**9))
+        return build(*args, **kwargs)
+
+    monkeypatch.setattr(aggregate, "build", compact_and_build)
+    summary = run(["-i", str(lake), "-o", str(output), "--write_sorted", *QUIET, *runner])
+
+    assert len(compactions) == 1
+    assert summary.result.rows == 400
 
 
 def test_a_failed_run_leaves_what_was_there(tmp_path: Path) -> None:
