@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from celes_beam.stores.lake.lake import Lake
-from celes_beam.stores.lake.storage import LocalStorage
+from celes_beam.stores.lake.local_storage import LocalStorage
 
 
 class BucketFolder(LocalStorage):

@@ -14,8 +14,8 @@ import pytest
 from celes_beam import cli
 from celes_beam.commands import lake as commands
 from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.manifest import Generated, InputRecord, RejectedExample
-from celes_beam.stores.lake.storage import LocalStorage
 from tests.lakes import IMPATIENT, Sale, commit_sales, draft, reject
 
 SALES: list[Sale] = [("Hogar", "Norte", 100), ("Ropa", "Sur", 250), ("Ropa", "Sur", 175)]

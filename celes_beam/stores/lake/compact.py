@@ -24,6 +24,7 @@ from celes_beam.contract import CATEGORY, DATE, REGION
 from celes_beam.errors import IntegrityError, StorageError, UsageError
 from celes_beam.stores.lake.lake import Lake, Snapshot
 from celes_beam.stores.lake.loads import LOADS, unloaded_paths
+from celes_beam.stores.lake.local_storage import storage_errors
 from celes_beam.stores.lake.manifest import STAGED, DataFile, Manifest
 from celes_beam.stores.lake.measure import (
     Content,
@@ -34,7 +35,7 @@ from celes_beam.stores.lake.measure import (
     open_parquet,
 )
 from celes_beam.stores.lake.parquet_writer import parquet_settings
-from celes_beam.stores.lake.storage import Storage, storage_errors
+from celes_beam.stores.lake.storage import Storage
 
 _LOGGER = logging.getLogger(__name__)
 ROW_GROUP_ROWS = 1_048_576

@@ -13,9 +13,10 @@ from celes_beam.stores.lake.commit import COMMITS
 from celes_beam.stores.lake.fixed_input import FixedInput, fixed_input
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.lake_reader import LakeFile, LakeReader
+from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.manifest import Manifest
 from celes_beam.stores.lake.plain_folder import PlainReader, plain_files
-from celes_beam.stores.lake.storage import LocalStorage, open_storage
+from celes_beam.stores.lake.storage import open_storage
 
 
 @dataclass(frozen=True)

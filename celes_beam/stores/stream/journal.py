@@ -22,8 +22,9 @@ from pathlib import Path
 import msgspec
 
 from celes_beam.errors import ConfigError, IntegrityError, UsageError
+from celes_beam.stores.lake.local_storage import LocalStorage, storage_errors
 from celes_beam.stores.lake.staging_area import each
-from celes_beam.stores.lake.storage import LocalStorage, Storage, open_storage, storage_errors
+from celes_beam.stores.lake.storage import Storage, open_storage
 from celes_beam.stores.lake.stored import StoredFile
 from celes_beam.stores.stream.entry import Entry, Header, decode_entry, encode_entry, read_header
 

@@ -22,10 +22,11 @@ from celes_beam.stores.lake.commit import (
     check_run_id,
 )
 from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.manifest import DataFile, InputRecord, Manifest, Superseded, encode
 from celes_beam.stores.lake.publish import publish
 from celes_beam.stores.lake.staging_area import StagingArea
-from celes_beam.stores.lake.storage import LocalStorage, Storage
+from celes_beam.stores.lake.storage import Storage
 from celes_beam.stores.lake.stored import StoredFile
 from tests.lakes import IMPATIENT
 

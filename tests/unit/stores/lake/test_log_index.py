@@ -19,10 +19,10 @@ from celes_beam.stores.lake import indexes as indexes_module
 from celes_beam.stores.lake.commit import CommitLog, Patience
 from celes_beam.stores.lake.commits import Commits
 from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.log_index import Index
 from celes_beam.stores.lake.manifest import DataFile, InputRecord, Manifest
 from celes_beam.stores.lake.segments import INDEXES, SEGMENTS, index_name
-from celes_beam.stores.lake.storage import LocalStorage
 
 IMPATIENT = Patience(seconds=0)
 

@@ -46,7 +46,7 @@ class FaultyJournal:
     """Puts steps of faults around what a journal and a lake write."""
 
     def __init__(self, faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
-        from celes_beam.stores.lake.storage import LocalStorage
+        from celes_beam.stores.lake.local_storage import LocalStorage
 
         for name in ("put_if_absent", "move", "delete"):
             monkeypatch.setattr(LocalStorage, name, self._with(faults, getattr(LocalStorage, name)))

@@ -14,7 +14,7 @@ from pyarrow.dataset import dataset
 from celes_beam.errors import IntegrityError, StorageError, UsageError
 from celes_beam.sales.messages import Messages, check_messages
 from celes_beam.stores.lake.lake import Lake
-from celes_beam.stores.lake.storage import LocalStorage
+from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.verify import verify
 from celes_beam.stores.stream.entry import (
     Entry,
