@@ -108,4 +108,8 @@ def _report(soak: Soak, checks: list[Check], flags: argparse.Namespace) -> dict[
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted: no report was written", file=sys.stderr)
+        sys.exit(130)
