@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -20,8 +19,6 @@ from celes_beam.errors import (
 )
 from celes_beam.stores.lake.commit import (
     COMMITS,
-    REJECTED,
-    REPLAYED,
     SEGMENT_COMMITS,
     STAGING,
     CommitLog,
@@ -34,24 +31,18 @@ from celes_beam.stores.lake.commits import Commits, InputT
 from celes_beam.stores.lake.manifest import (
     DataFile,
     Manifest,
-    RejectedFile,
-    ReplayedFile,
     Superseded,
     count_problems,
 )
 from celes_beam.stores.lake.publish import finish, publish
 from celes_beam.stores.lake.replayed import check_not_replayed
-from celes_beam.stores.lake.segments import INDEXES
+from celes_beam.stores.lake.staged_files import staging_problems
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import Storage, open_storage
 from celes_beam.stores.lake.stored import StoredFile
+from celes_beam.stores.lake.upkeep import Upkeep
 
 IF_EXISTS = ("error", "append", "overwrite")
-STALE_SECONDS = 86_400.0
-"""Staging without a decision is swept when nothing in it changed for this long."""
-LOOK_AGAIN_SECONDS = 3600.0
-"""One process looks for files that no commit made this rarely: that lists the whole lake."""
-_STRANGERS_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -94,7 +85,7 @@ class Lake:
     ) -> None:
         self.storage = storage
         self._log = CommitLog(storage, patience, segment_commits=segment_commits)
-        self._look_again_at = -math.inf
+        self._upkeep = Upkeep(storage, self._log)
 
     @classmethod
     def open(cls, root: str) -> Lake:
@@ -118,13 +109,13 @@ class Lake:
         # Listed once: the more was committed, the longer this takes. What is decided meanwhile is
         # looked at again where it matters, at the latest by the commit.
         commits = self.commits()
-        self._sweep(commits, time.time())
+        self._upkeep.sweep(commits, time.time())
         decision = self._log.decision(run_id)
         if isinstance(decision, Manifest):
             return decision
         if decision is not None:
             raise conflict(decision)
-        strangers, back = self._look_around_rarely(commits)
+        strangers, back = self._upkeep.look_around_rarely(commits)
         if self.storage.moves_by_copy:
             # A process that was killed after a late copy of its own left them visible.
             each(self.storage.delete, back, at_once=self.storage.at_once)
@@ -269,96 +260,15 @@ class Lake:
         it changed for a day before ``at`` (seconds since 1970); that of a commit in the middle of
         being published stays.
         """
-        return self._sweep(self._log.load(), at)
-
-    def _sweep(self, commits: Commits, at: float) -> list[str]:
-        self.storage.tidy(COMMITS)
-        under_way = {m.run_id for m in commits.undone}
-        newest: dict[str, float] = {}
-        for file in self.storage.list(STAGING):
-            folder = "/".join(file.name.split("/")[:3])
-            newest[folder] = max(newest.get(folder, 0.0), file.modified)
-        swept = []
-        for folder, modified in newest.items():
-            run_id = folder.split("/")[1]
-            stale = modified < at - STALE_SECONDS and run_id not in under_way
-            if stale or (run_id not in under_way and self._log.is_over(run_id)):
-                swept.append(folder)
-        for folder in swept:
-            self.storage.delete_folder(folder)
-        return swept
+        return self._upkeep.sweep(self._log.load(), at)
 
     def strangers(self, most: int) -> list[StoredFile]:
         """The first visible files, at most ``most``, that no commit made."""
-        return self._look_around(self._log.load(), most)[0]
+        return self._upkeep.look_around(self._log.load(), most)[0]
 
     def index_problems(self) -> list[str]:
         """How the index of commits does not say what they say, by reading every one."""
-        found, index = self._log.load(), f"{self.storage.root}/{INDEXES}"
-        if found.index is None:
-            return []
-        # Read afterwards: what was decided meanwhile is no problem.
-        whole = {m.run_id: m for m in self._log.load_all().manifests}
-        missing = [m.run_id for m in found.manifests if whole.get(m.run_id) != m]
-        known = found.run_ids | self._log.load().run_ids
-        unknown = sorted(whole.keys() - known)
-        remedy = f"when no run is going on, delete {index}, which is made again"
-        return [
-            f"commit {run_id} is not what {index} says it is, or is gone: {remedy}"
-            for run_id in missing
-        ] + [f"commit {run_id} is not in {index}: {remedy}" for run_id in unknown]
-
-    def _look_around_rarely(self, commits: Commits) -> tuple[list[StoredFile], list[str]]:
-        """As ``_look_around``, and nothing when the last look found none less than an hour ago."""
-        # It lists the whole lake: a watch would do so for every commit, and ever longer.
-        if time.monotonic() < self._look_again_at:
-            return [], []
-        found = self._look_around(commits, _STRANGERS_NAMED)
-        if not found[0]:
-            self._look_again_at = time.monotonic() + LOOK_AGAIN_SECONDS
-        return found
-
-    def _look_around(self, commits: Commits, most: int) -> tuple[list[StoredFile], list[str]]:
-        """Visible files up to the last of ``most`` strangers: those, and the retired ones."""
-        found: list[StoredFile] = []
-        back: list[str] = []
-        live = frozenset(f.path for of_run in commits.live for f in of_run.files)
-        for file in self.storage.list(hidden=False):
-            if len(found) == most:
-                break
-            if file.name in live:
-                continue
-            if file.name in commits.retired:
-                back.append(file.name)
-                continue
-            # It may have been decided since; what is visible always was decided before.
-            if not self._log.load().made_among([file.name]):
-                found.append(file)
-        return found, back
-
-    def _staging_problems(self, draft: Manifest) -> list[str]:
-        staged = {f.name: f for f in self.storage.list(draft.staging)}
-        made = self._log.load().made_among(f.path for f in draft.files)
-        problems = []
-        for file in draft.all_files:
-            found = staged.get(f"{draft.staging}/{file.staged}")
-            if found is None:
-                problems.append(f"{draft.staging}/{file.staged} was staged, and is gone")
-            elif found.size != file.bytes:
-                problems.append(
-                    f"{draft.staging}/{file.staged} was staged with {file.bytes:,} bytes, and has "
-                    f"{found.size:,}"
-                )
-            elif found.crc32c not in (None, file.crc32c):
-                problems.append(
-                    f"{draft.staging}/{file.staged} was staged with the checksum {file.crc32c}, "
-                    f"and has {found.crc32c}"
-                )
-            if file.path in made:
-                problems.append(f"{file.path} was used by an earlier commit")
-            if not _is_in_place(draft.run_id, file):
-                problems.append(f"{file.path} is not where readers look for it")
-        return problems
+        return self._upkeep.index_problems()
 
     def _check_unread(self, draft: Manifest) -> None:
         # Not published first: a claim is held for a moment only. Nor are our own inputs read by
@@ -385,7 +295,7 @@ class Lake:
         raise conflict(decision)
 
     def _decide(self, draft: Manifest, reprocess: bool) -> Manifest:
-        problems = count_problems(draft) or self._staging_problems(draft)
+        problems = count_problems(draft) or staging_problems(self.storage, self._log, draft)
         if problems:
             # Another worker with the same attempt may have decided, and moved the files, just now.
             decided = self._decided(draft)
@@ -469,14 +379,3 @@ def _check_partitions(commits: Commits, asked: tuple[str, ...]) -> None:
                 f"--partition_by {','.join(asked) or 'none'}: the lake is partitioned by {there}; "
                 f"append with --partition_by {there}, or overwrite it"
             )
-
-
-def _is_in_place(run_id: str, file: DataFile | RejectedFile | ReplayedFile) -> bool:
-    for kind, folder in ((RejectedFile, REJECTED), (ReplayedFile, REPLAYED)):
-        if isinstance(file, kind):
-            return file.path.startswith(f"{folder}/{run_id}/")
-    return _visible(file.path)
-
-
-def _visible(name: str) -> bool:
-    return not any(part.startswith(("_", ".")) or not part for part in name.split("/"))

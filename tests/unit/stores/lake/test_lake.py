@@ -18,8 +18,9 @@ from celes_beam.errors import (
     UsageError,
 )
 from celes_beam.stores.lake.commit import CommitLog
-from celes_beam.stores.lake.lake import LOOK_AGAIN_SECONDS, STALE_SECONDS, Lake
+from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import InputRecord, Manifest
+from celes_beam.stores.lake.upkeep import LOOK_AGAIN_SECONDS, STALE_SECONDS
 from tests.lakes import IMPATIENT, Sale, commit_sales, draft, reject, visible_sales
 
 SALES: list[Sale] = [("Hogar", "Norte", 100), ("Ropa", "Sur", 250), ("Ropa", "Sur", 175)]
