@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
-from celes_beam.errors import ConfigError, IntegrityError
+from celes_beam.errors import ConfigError, IntegrityError, StorageError
+from celes_beam.stores.lake.commit import SEGMENT_COMMITS, CommitLog
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import Manifest
+from celes_beam.stores.lake.publish import move, moves_of
+from celes_beam.stores.lake.segments import INDEXES, index_name
 from celes_beam.stores.lake.verify import verify
 from celes_beam.transforms.publish import PublishCommit, _FinishFn, _RetiredFn, _shares
 from tests.lakes import commit_sales, draft, reject, visible_sales
@@ -117,6 +121,34 @@ def test_a_commit_without_files_is_marked(lake: Lake) -> None:
     publish(lake, decided, 3)
     assert lake.storage.exists("_commits/empty.done")
     assert not list(lake.storage.list("_staging"))
+
+
+def test_who_finishes_writes_the_index_of_many_commits(lake: Lake) -> None:
+    for number in range(SEGMENT_COMMITS - 1):
+        commit_sales(lake, f"r{number}", OLD[:1])
+    assert not list(lake.storage.list(INDEXES))
+
+    publish(lake, lake.decide(draft(lake, "last", OLD[:1])), 2)
+
+    assert lake.storage.exists(index_name(1))
+    assert Lake.open(lake.storage.root).snapshot().rows == SEGMENT_COMMITS
+    assert lake.index_problems() == []
+
+
+def test_a_commit_does_not_fail_for_a_look_after_it(
+    lake: Lake, decided: Manifest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def look(_: object) -> Any:
+        raise StorageError("cannot list: the network is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(CommitLog, "load", look)
+        retired = [len(decided.retired)]
+        move(lake.storage, decided.run_id, moves_of(decided))
+        list(_FinishFn(lake.storage.root).process((decided.run_id, retired)))
+
+    assert "no index of commits was written, which takes longer: cannot list" in caplog.text
+    assert lake.storage.exists("_commits/new.done")
 
 
 @pytest.mark.parametrize(("files", "workers"), [(0, 6), (1, 6), (7, 3), (1_000, 6), (1_537, 1)])
