@@ -215,7 +215,7 @@ def _attempt(
     import msgspec  # noqa: PLC0415
 
     from celes_beam.errors import IntegrityError  # noqa: PLC0415
-    from celes_beam.stores.lake.commit import conflict  # noqa: PLC0415
+    from celes_beam.stores.lake.attempt import give_up  # noqa: PLC0415
     from celes_beam.stores.lake.set_aside import commit_settled, noted_troubles  # noqa: PLC0415
     from celes_beam.stores.lake.staging import Staged  # noqa: PLC0415
     from celes_beam.transforms.options import is_local, new_pipeline, run_to_end  # noqa: PLC0415
@@ -233,12 +233,7 @@ def _attempt(
             build(pipeline, options, lake, draft, files, threads=threads, spread=not local)
             run_to_end(pipeline, beam_flags, run_id=options.run_id, total=total, progress=progress)
     except BaseException as error:
-        decided = lake.find(options.run_id)
-        if decided is None:
-            lake.discard(draft.staging)
-        elif decided.staging != draft.staging:
-            # The winner of a race has swept our staging away, under the feet of our workers.
-            raise conflict(decided) from error
+        give_up(lake, options.run_id, draft.staging, error)
         raise
     decided = lake.find(options.run_id)
     if decided is None:

@@ -130,7 +130,7 @@ def take_up(
     """Gather rows, judge them, and commit; what was staged is gone when that fails."""
     from celes_beam.commands.replay_summary import ReplaySummary  # noqa: PLC0415
     from celes_beam.errors import IntegrityError  # noqa: PLC0415
-    from celes_beam.stores.lake.commit import conflict  # noqa: PLC0415
+    from celes_beam.stores.lake.attempt import give_up  # noqa: PLC0415
     from celes_beam.stores.replay.sources import rejected_of  # noqa: PLC0415
 
     started = time.perf_counter()
@@ -150,12 +150,7 @@ def take_up(
             how = replay_rules(options, headers)
             _commit(options, lake, draft, shards, how=how, beam_flags=beam_flags, progress=progress)
     except BaseException as error:
-        decided = lake.find(options.run_id)
-        if decided is None:
-            lake.discard(staging)
-        elif decided.staging != staging:
-            # The winner of a race has swept our staging away, under the feet of our workers.
-            raise conflict(decided) from error
+        give_up(lake, options.run_id, staging, error)
         raise
     if not shards:
         lake.discard(staging)

@@ -1,18 +1,18 @@
 """Publish a commit by several workers: in a bucket each file takes a copy and a deletion.
 
-    decided ┬ moves ── GroupByKey ── Move ──┐
-            ├ retired files ── GroupByKey ── Retire ──┐
-            └ run id ──────────────────────────────── Finish
+    decided ─ moves ─ GroupByKey ─ Move ─ GroupByKey
+            ─ retired files ─ GroupByKey ─ Retire ─ GroupByKey ─ Finish
 
-A step begins when those above it have ended. Each may be repeated, and be done meanwhile by others
-who find the commit unpublished.
+A step begins when the one before has ended. Each may be repeated, and be done meanwhile by others
+who find the commit unpublished. One line, without side inputs: where branches meet again, Flink
+keeps what crosses an edge in 16 MB a slot, and task managers ran out of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import apache_beam as beam
 
@@ -20,7 +20,7 @@ from celes_beam.errors import ConfigError, IntegrityError
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import Manifest
 from celes_beam.stores.lake.publish import Move, move, moves_of, retire
-from celes_beam.stores.lake.storage import open_storage
+from celes_beam.stores.lake.storage import Storage, open_storage
 
 WORKERS_AT_ONCE = 6
 """Each moves some 400 files a second, with two writes each; and a bucket takes a thousand writes a
@@ -47,28 +47,17 @@ class PublishCommit(beam.PTransform):
             raise ConfigError(f"workers is {self.workers}: expected 1 or more to publish a commit")
 
     def expand(self, decided: beam.PCollection[Manifest]) -> beam.PCollection[Manifest]:
-        moved = (
+        return (
             decided
             | "Moves" >> beam.FlatMap(_moves, self.workers)
             | "Share moves" >> beam.GroupByKey()
-            | "Move" >> beam.ParDo(_MoveFn(self.root))
-        )
-        retired = (
-            decided
-            | "Retired files" >> beam.FlatMap(_retired, self.workers)
+            | "Move" >> beam.ParDo(_ShareFn(self.root, move))
+            | "All moved" >> beam.GroupByKey()
+            | "Retired files" >> beam.ParDo(_RetiredFn(self.root, self.workers))
             | "Share retired files" >> beam.GroupByKey()
-            | "Retire" >> beam.ParDo(_RetireFn(self.root), after=beam.pvalue.AsIter(moved))
-        )
-        # The manifest of many files is large: it is read where it is needed.
-        return (
-            decided
-            | "Run" >> beam.Map(_run_id)
-            | "Finish"
-            >> beam.ParDo(
-                _FinishFn(self.root),
-                moved=beam.pvalue.AsIter(moved),
-                retired=beam.pvalue.AsIter(retired),
-            )
+            | "Retire" >> beam.ParDo(_ShareFn(self.root, _retire))
+            | "All retired" >> beam.GroupByKey()
+            | "Finish" >> beam.ParDo(_FinishFn(self.root))
         )
 
 
@@ -77,71 +66,82 @@ def _moves(manifest: Manifest, workers: int) -> Iterator[tuple[int, tuple[str, l
         yield share, (manifest.run_id, list(moves))
 
 
-def _retired(manifest: Manifest, workers: int) -> Iterator[tuple[int, Sequence[str]]]:
-    yield from _shares(manifest.retired, workers)
-
-
 def _shares(items: Sequence[Item], workers: int) -> Iterator[tuple[int, Sequence[Item]]]:
-    """Some at a time, to each worker in turn; few are divided among all, too."""
-    at_once = min(_FILES, -(-len(items) // workers))
-    for number, start in enumerate(range(0, len(items), at_once or 1)):
+    """Some at a time, to each worker in turn; few are divided among all, too.
+
+    Of none there is one share all the same: without any the steps after it would not be done.
+    """
+    at_once = min(_FILES, -(-len(items) // workers)) or 1
+    for number, start in enumerate(range(0, len(items) or 1, at_once)):
         yield number % workers, items[start : start + at_once]
 
 
-def _run_id(manifest: Manifest) -> str:
-    return manifest.run_id
+def _retire(storage: Storage, run_id: str, paths: Iterable[str]) -> None:
+    del run_id  # paths are never used twice
+    retire(storage, paths)
 
 
-class _MoveFn(beam.DoFn):
-    """Gives how many files of each share it moved, or found moved."""
+class _ShareFn(beam.DoFn):
+    """Gives how many files of each share were moved or deleted, now or before, by run."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, work: Callable[[Storage, str, Any], object]) -> None:
         self._root = root
-
-    def process(self, share: tuple[int, Iterable[tuple[str, list[Move]]]]) -> Iterator[int]:
-        storage = open_storage(self._root)
-        for run_id, moves in share[1]:
-            move(storage, run_id, moves)
-            yield len(moves)
-
-
-class _RetireFn(beam.DoFn):
-    """Gives how many files of each share it deleted, or found deleted."""
-
-    def __init__(self, root: str) -> None:
-        self._root = root
+        self._work = work
 
     def process(
-        self, share: tuple[int, Iterable[Sequence[str]]], after: Iterable[int]
-    ) -> Iterator[int]:
-        del after  # it is waited for
+        self, share: tuple[int, Iterable[tuple[str, Sequence[Any]]]]
+    ) -> Iterator[tuple[str, int]]:
         storage = open_storage(self._root)
-        for paths in share[1]:
-            retire(storage, paths)
-            yield len(paths)
+        for run_id, some in share[1]:
+            self._work(storage, run_id, some)
+            yield run_id, len(some)
+
+
+class _RetiredFn(beam.DoFn):
+    """Shares out what a commit retires, now that all its own files are in place."""
+
+    def __init__(self, root: str, workers: int) -> None:
+        self._root = root
+        self._workers = workers
+
+    def process(
+        self, moved: tuple[str, Iterable[int]]
+    ) -> Iterator[tuple[int, tuple[str, list[str]]]]:
+        run_id, counts = moved
+        # The manifest of many files is large: it is read where it is needed.
+        manifest = _decided(Lake.open(self._root), run_id)
+        _check_all(self._root, run_id, "moved", sum(counts), len(manifest.all_files))
+        for share, paths in _shares(manifest.retired, self._workers):
+            yield share, (run_id, list(paths))
 
 
 class _FinishFn(beam.DoFn):
     def __init__(self, root: str) -> None:
         self._root = root
 
-    def process(
-        self, run_id: str, moved: Iterable[int], retired: Iterable[int]
-    ) -> Iterator[Manifest]:
+    def process(self, retired: tuple[str, Iterable[int]]) -> Iterator[Manifest]:
+        run_id, counts = retired
         lake = Lake.open(self._root)
-        manifest = lake.find(run_id)
-        if manifest is None:
-            raise IntegrityError(
-                f"run {run_id} was decided, and is not among the commits of {self._root} any more: "
-                "this program deletes none; restore it"
-            )
+        manifest = _decided(lake, run_id)
         # Once it is marked nobody would look for what is missing.
-        done = sum(moved), sum(retired)
-        owed = len(manifest.all_files), len(manifest.retired)
-        if done != owed:
-            raise IntegrityError(
-                f"run {run_id}: {done[0]:,} files were moved and {done[1]:,} deleted, of "
-                f"{owed[0]:,} and {owed[1]:,}: the next look at {self._root} finishes it"
-            )
+        _check_all(self._root, run_id, "deleted", sum(counts), len(manifest.retired))
         lake.finish(manifest)
         yield manifest
+
+
+def _decided(lake: Lake, run_id: str) -> Manifest:
+    manifest = lake.find(run_id)
+    if manifest is None:
+        raise IntegrityError(
+            f"run {run_id} was decided, and is not among the commits of {lake.storage.root} any "
+            "more: this program deletes none; restore it"
+        )
+    return manifest
+
+
+def _check_all(root: str, run_id: str, how: str, done: int, owed: int) -> None:
+    if done != owed:
+        raise IntegrityError(
+            f"run {run_id}: {done:,} files were {how}, of {owed:,}: the next look at {root} "
+            "finishes it"
+        )

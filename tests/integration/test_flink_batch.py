@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow.dataset as ds
 import pytest
@@ -21,7 +22,7 @@ from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
 from celes_beam.transforms.portable import worker_command
 from pipelines import aggregate, batch, generate, replay
-from tests.flink_cluster import ON_FLINK, FlinkCluster
+from tests.flink_cluster import ON_FLINK, FlinkCluster, wait_for_workers
 from tests.numbered import until
 from tests.tools import ROOT, need_tool
 
@@ -136,6 +137,20 @@ def test_each_pipeline_in_processes(
     assert ds.dataset(result / "sorted", format="parquet").count_rows() == 9000
     rows = ds.dataset(lake, format="parquet", partitioning="hive").to_table()
     assert rows.select(COLUMN_NAMES).num_rows == 9000
+
+
+def test_all_slots_share_a_commit_to_a_bucket(
+    flink: FlinkCluster, bucket: Any, tmp_path: Path
+) -> None:
+    root = f"gs://{bucket.name}/lake"
+    there = [*QUIET, *flink.flags, "--parallelism", "4"]
+    batch.run(["-i", sales_files(tmp_path / "in"), "-o", root, *there])
+    batch.run(["-i", str(tmp_path / "in"), "-o", root, "-f", *there])
+    wait_for_workers()
+
+    lake = Lake.open(root)
+    assert verify(lake).problems == ()
+    assert all(lake.storage.exists(f"_commits/{m.run_id}.done") for m in lake.runs())
 
 
 def test_more_slots_than_there_are_is_told_at_once(

@@ -157,11 +157,16 @@ class CommitLog:
         ordered = tuple(sorted(manifests, key=order))
         return Commits(ordered, superseded, frozenset(self._done), index)
 
-    def keep_index(self) -> None:
-        """Write an index when many commits are in none; nothing fails when that fails."""
-        if self._unindexed < self._segment_commits:
-            return
+    def keep_index(self, *, look: bool = False) -> None:
+        """Write an index when many commits are in none; nothing fails when that fails.
+
+        To ``look`` first is for who has not done so, and does not know how many there are.
+        """
         try:
+            if look:
+                self.load()
+            if self._unindexed < self._segment_commits:
+                return
             number = self._indexes.next_number()
             if number is not None:
                 # What was announced up to that segment is listed now that it is closed.

@@ -210,13 +210,11 @@ class Lake:
     def finish(self, manifest: Manifest) -> None:
         """Mark a decided commit as published, when all files are moved and retired."""
         finish(self.storage, manifest)
-        # Who only finishes has not looked yet how many commits are in no index.
-        self._log.load()
-        self._tidy()
+        self._tidy(look=True)
 
-    def _tidy(self) -> None:
+    def _tidy(self, *, look: bool = False) -> None:
         self.storage.tidy(COMMITS)
-        self._log.keep_index()
+        self._log.keep_index(look=look)
 
     def snapshot(self) -> Snapshot:
         """The files that count now; finishes commits that were cut short first."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
-from celes_beam.errors import ConfigError, IntegrityError
+from celes_beam.errors import ConfigError, IntegrityError, StorageError
+from celes_beam.stores.lake.commit import SEGMENT_COMMITS, CommitLog
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import Manifest
+from celes_beam.stores.lake.publish import move, moves_of
+from celes_beam.stores.lake.segments import INDEXES, index_name
 from celes_beam.stores.lake.verify import verify
-from celes_beam.transforms.publish import PublishCommit, _FinishFn, _shares
+from celes_beam.transforms.publish import PublishCommit, _FinishFn, _RetiredFn, _shares
 from tests.lakes import commit_sales, draft, reject, visible_sales
 
 OLD = [("Hogar", f"Region {n}", 100) for n in range(7)]
@@ -84,14 +88,24 @@ def test_a_commit_of_which_a_file_is_lost_is_not_marked(lake: Lake, decided: Man
     assert not lake.storage.exists("_commits/new.done")
 
 
-@pytest.mark.parametrize(("moved", "retired"), [([], [7]), ([3, 2], [7]), ([3, 3], [6])])
+@pytest.mark.parametrize("moved", [[], [3, 2], [3, 4]])
+def test_nothing_is_deleted_before_all_is_in_place(
+    lake: Lake, decided: Manifest, moved: list[int]
+) -> None:
+    retired = _RetiredFn(lake.storage.root, 2)
+
+    with pytest.raises(IntegrityError, match=r"files were moved, of 6: the next look at .* finish"):
+        list(retired.process((decided.run_id, moved)))
+
+
+@pytest.mark.parametrize("retired", [[], [6], [4, 4]])
 def test_a_commit_of_which_a_step_is_missing_is_not_marked(
-    lake: Lake, decided: Manifest, moved: list[int], retired: list[int]
+    lake: Lake, decided: Manifest, retired: list[int]
 ) -> None:
     finish = _FinishFn(lake.storage.root)
 
-    with pytest.raises(IntegrityError, match=r"of 6 and 7: the next look at .* finishes it"):
-        list(finish.process(decided.run_id, moved, retired))
+    with pytest.raises(IntegrityError, match=r"were deleted, of 7: the next look at .* finishes"):
+        list(finish.process((decided.run_id, retired)))
 
     assert not lake.storage.exists("_commits/new.done")
     assert lake.recover() == ["new"]
@@ -99,20 +113,56 @@ def test_a_commit_of_which_a_step_is_missing_is_not_marked(
 
 def test_a_decision_that_is_gone_is_told(lake: Lake, decided: Manifest) -> None:
     with pytest.raises(IntegrityError, match="run other was decided, and is not among"):
-        list(_FinishFn(lake.storage.root).process("other", [6], [7]))
+        list(_FinishFn(lake.storage.root).process(("other", [7])))
+
+
+def test_a_commit_without_files_is_marked(lake: Lake) -> None:
+    decided = lake.decide(draft(lake, "empty", []))
+    publish(lake, decided, 3)
+    assert lake.storage.exists("_commits/empty.done")
+    assert not list(lake.storage.list("_staging"))
+
+
+def test_who_finishes_writes_the_index_of_many_commits(lake: Lake) -> None:
+    for number in range(SEGMENT_COMMITS - 1):
+        commit_sales(lake, f"r{number}", OLD[:1])
+    assert not list(lake.storage.list(INDEXES))
+
+    publish(lake, lake.decide(draft(lake, "last", OLD[:1])), 2)
+
+    assert lake.storage.exists(index_name(1))
+    assert Lake.open(lake.storage.root).snapshot().rows == SEGMENT_COMMITS
+    assert lake.index_problems() == []
+
+
+def test_a_commit_does_not_fail_for_a_look_after_it(
+    lake: Lake, decided: Manifest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def look(_: object) -> Any:
+        raise StorageError("cannot list: the network is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(CommitLog, "load", look)
+        retired = [len(decided.retired)]
+        move(lake.storage, decided.run_id, moves_of(decided))
+        list(_FinishFn(lake.storage.root).process((decided.run_id, retired)))
+
+    assert "no index of commits was written, which takes longer: cannot list" in caplog.text
+    assert lake.storage.exists("_commits/new.done")
 
 
 @pytest.mark.parametrize(("files", "workers"), [(0, 6), (1, 6), (7, 3), (1_000, 6), (1_537, 1)])
 def test_shares_are_even_and_hold_each_file_once(files: int, workers: int) -> None:
     shares: dict[int, list[int]] = {}
     for share, some in _shares(range(files), workers):
-        assert 0 < len(some) <= 256
+        assert (files > 0) <= len(some) <= 256
         shares.setdefault(share, []).extend(some)
 
     assert sorted(n for share in shares.values() for n in share) == list(range(files))
-    assert len(shares) == min(files, workers)
+    # One of none, too: the steps after it are to be done.
+    assert len(shares) == (min(files, workers) or 1)
     sizes = [len(share) for share in shares.values()]
-    assert not sizes or max(sizes) - min(sizes) <= 256
+    assert max(sizes) - min(sizes) <= 256
 
 
 def test_no_workers_are_refused() -> None:
