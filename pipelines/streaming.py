@@ -307,6 +307,8 @@ def _run_here(
         figures = meter.read()
     # A job of Flink that was restarted goes on from its last checkpoint: some may be missing then.
     _check_live(options, figures, may_lack=is_portable(beam_flags))
+    if pulled.failure is not None:
+        raise pulled.failure
     return StreamSummary.of(
         figures,
         run_id=options.run_id,

@@ -189,8 +189,11 @@ def our_error(error: BaseException) -> CelesError | None:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     seen: BaseException | None = error
-    while seen is not None:
+    # An error that was raised from itself, or from one that it caused, has no end.
+    passed: set[int] = set()
+    while seen is not None and id(seen) not in passed:
         yield seen
+        passed.add(id(seen))
         seen = seen.__cause__ or seen.__context__
 
 

@@ -19,7 +19,7 @@ from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
-from celes_beam.errors import ConfigError
+from celes_beam.errors import ConfigError, StorageError
 from celes_beam.sales.messages import MAX_BATCH_BYTES, Messages
 from celes_beam.stores.messages.holding import Batching, Held
 from celes_beam.stores.messages.paths import check_path
@@ -28,7 +28,7 @@ from celes_beam.stores.messages.receiver import Receiver
 from celes_beam.transforms import metrics
 from celes_beam.transforms.message_coder import register_messages_coder
 from celes_beam.transforms.options import is_local
-from celes_beam.transforms.portable import is_portable
+from celes_beam.transforms.portable import is_portable, works_in_this_process
 from celes_beam.transforms.pubsub_native import ReadNativeBatches
 from celes_beam.transforms.pull_restriction import PullProvider
 
@@ -59,7 +59,8 @@ class PullMessages(beam.PTransform):
     ``max_batch_seconds`` after its first message came. It ends after ``max_messages`` exactly, when
     none came for ``idle_timeout`` seconds, ``deadline`` seconds after it began, or when
     ``pulling(run_id).stop()`` is called in this process; ``pulling(run_id)`` tells which.
-    ``ack_deadline`` is that of the subscription, in seconds.
+    ``ack_deadline`` is that of the subscription, in seconds. When the subscription is gone it ends
+    as well, and ``pulling(run_id).failure`` says so; workers of another process raise it.
     Raises ``ConfigError`` for arguments out of bounds.
     """
 
@@ -87,12 +88,14 @@ class PullMessages(beam.PTransform):
         # FnApiRunner begins the next bundle at once, whatever pause it is asked for.
         options = start.pipeline.options
         waits = is_local(options)
+        in_turn = is_portable(options)
+        is_watched = not in_turn or works_in_this_process(options)
         return (
             start
             | beam.Impulse()
             | "Begin" >> beam.ParDo(_BeginFn())
             | beam.ParDo(
-                _PullFn(self, waits=waits, in_turn=is_portable(options))
+                _PullFn(self, waits=waits, in_turn=in_turn, is_watched=is_watched)
             ).with_output_types(Messages)
         )
 
@@ -115,11 +118,13 @@ class _PullFn(beam.DoFn):
     """Emits a batch in each bundle, and acks it when the runner says that the bundle is over.
 
     ``in_turn`` is for Flink, which starts a job again from its last checkpoint, hangs up on the
-    worker then, and does not say what became of the bundles since.
+    worker then, and does not say what became of the bundles since. ``is_watched`` tells that the
+    launcher looks at ``pulling``: an error of Beam's would lose open windows.
     """
 
-    def __init__(self, pull: PullMessages, *, waits: bool, in_turn: bool) -> None:
+    def __init__(self, pull: PullMessages, *, waits: bool, in_turn: bool, is_watched: bool) -> None:
         self._in_turn = in_turn
+        self._is_watched = is_watched
         self._subscription = pull.subscription
         self._run_id = pull.run_id
         self._batching = Batching(pull.max_batch_rows, pull.max_batch_bytes, pull.max_batch_seconds)
@@ -208,12 +213,18 @@ class _PullFn(beam.DoFn):
                 return ended, None
             left = until - time.monotonic()
             # In slices: a signal handler may notify nobody.
-            held = receiver.take(
-                max_rows=self._batching.max_rows,
-                max_bytes=self._batching.max_bytes,
-                max_seconds=self._batching.max_seconds,
-                wait_seconds=max(0.0, min(left, _SLICE_SECONDS)),
-            )
+            try:
+                held = receiver.take(
+                    max_rows=self._batching.max_rows,
+                    max_bytes=self._batching.max_bytes,
+                    max_seconds=self._batching.max_seconds,
+                    wait_seconds=max(0.0, min(left, _SLICE_SECONDS)),
+                )
+            except StorageError as error:
+                if not self._is_watched:
+                    raise
+                self._pulling.failure = error
+                return Ended.GONE, None
             if held is not None or left <= 0:
                 return None, held
 

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from celes_beam.errors import StorageError, UsageError
-from celes_beam.stores.cloud.clients import subscriber_client
+from celes_beam.stores.cloud.clients import publisher_client, subscriber_client
 from celes_beam.stores.messages import connection
 from celes_beam.stores.messages.holding import Held
 from celes_beam.stores.messages.pulling import pulling
@@ -199,15 +199,39 @@ def test_what_is_held_beyond_the_ack_deadline_does_not_come_again(pubsub: str) -
     assert numbered.left(seconds=35.0) == []
 
 
-def test_a_subscription_that_is_deleted_ends_it_with_a_line(numbered: Numbered) -> None:
+def test_a_subscription_that_is_deleted_ends_it_with_a_line_after_what_was_pulled(
+    numbered: Numbered, caplog: pytest.LogCaptureFixture
+) -> None:
     with receiving(numbered.subscription) as receiver:
+        numbered.publish(range(5))
+        until(lambda: receiver.figures().waiting == 5)
         with subscriber_client() as client:
             client.delete_subscription(subscription=numbered.subscription)
-        with pytest.raises(UsageError) as raised:
+        held = take(receiver, seconds=60.0, wait=30.0)
+        assert len(held) == 5
+        receiver.ack(held)
+        with pytest.raises(StorageError) as raised:
             take(receiver, wait=30.0)
+    assert not [record for record in caplog.records if "come again" in record.message]
     said = str(raised.value)
     assert "\n" not in said
     assert said.startswith(f"cannot pull from {numbered.subscription}: not found")
+
+
+def test_a_topic_that_is_deleted_is_told_and_ends_it_when_leases_are_over(
+    numbered: Numbered, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("celes_beam.stores.messages.receiver._LOOK_EVERY", 0.1)
+    numbered.publish(range(5))
+    with publisher_client() as client:
+        client.delete_topic(topic=numbered.topic)
+    with receiving(numbered.subscription, ack_deadline=1) as receiver:
+        receiver.ack(take(receiver))
+        with pytest.raises(StorageError, match=r"nothing comes to .*, for its topic was deleted"):
+            take(receiver, wait=30.0)
+    assert receiver.figures().acked == 5
+    told = [record.message for record in caplog.records if "topic was deleted" in record.message]
+    assert len(told) == 1
 
 
 def test_a_subscription_that_is_forbidden_names_the_role(

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from celes_beam.commands.stream_summary import StreamSummary
 from celes_beam.config import load_config
 from celes_beam.contract import OTHER_FIELDS
-from celes_beam.errors import ConfigError, UsageError
+from celes_beam.errors import ConfigError, StorageError, UsageError
 from celes_beam.sales.message_parts import parts
 from celes_beam.sales.messages import MessageRules, Messages
 from celes_beam.sales.traffic import SALE, Traffic, what_was_published
@@ -36,6 +37,7 @@ from celes_beam.stores.cloud.clients import (
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
 from celes_beam.stores.messages.publish import Pace, publish
+from celes_beam.stores.messages.pulling import pulling
 from celes_beam.stores.stream.delivery import DeliverySpec
 from celes_beam.stores.warehouse.stream_tables import make_stream
 from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
@@ -407,3 +409,26 @@ def test_what_bigquery_streams_into_no_partition(
 
     assert replayed.accepted == 1
     assert ask(f"SELECT id_cliente FROM `{table.path}` ORDER BY 1") == [(1,), (2,)]
+
+
+def test_a_subscription_that_is_deleted_is_an_error_after_what_was_pulled(
+    topic: Topic, tmp_path: Path
+) -> None:
+    lake, run_id = tmp_path / "lake", "cortada"
+    send(topic, *(SALE_OF_1 | {"id_cliente": n} for n in range(1, 51)))
+
+    def delete() -> None:
+        until(lambda: pulling(run_id).figures().waiting == 50)
+        with subscriber_client() as client:
+            client.delete_subscription(subscription=topic.subscription)
+
+    deleting = threading.Thread(target=delete)
+    deleting.start()
+    argv = ["--subscription", topic.subscription, "--output", str(lake), "--run_id", run_id]
+    with pytest.raises(StorageError, match=r"cannot pull from .*: not found .*: make it again"):
+        streaming.run([*argv, "--max_batch_seconds", "60", "--progress", "off"])
+    deleting.join()
+
+    opened = Lake.open(str(lake))
+    assert verify(opened).problems == ()
+    assert opened.snapshot().rows == 50

@@ -192,6 +192,20 @@ def test_rows_that_do_not_fit_the_table_are_told(streams: WriteStreams) -> None:
     assert streams.append(rows("b")).rows == 1
 
 
+def test_a_table_that_is_deleted_meanwhile_is_told(table: TableName) -> None:
+    with WriteStreams(table, patience_seconds=0.3) as streams:
+        streams.append(rows("a"))
+        bigquery_client(LOCAL_PROJECT).delete_table(table.path)
+        with pytest.raises((StorageError, UsageError), match=f"cannot append to {table}") as failed:
+            streams.append(rows("b"))
+    seen: list[BaseException] = []
+    cause: BaseException | None = failed.value
+    while cause is not None:
+        assert cause not in seen, "an error is its own cause"
+        seen.append(cause)
+        cause = cause.__cause__
+
+
 def test_a_stream_that_is_gone_cannot_be_told_about(streams: WriteStreams) -> None:
     gone = streams.default_stream.replace("_default", "0123456789abcdef")
     with pytest.raises(IntegrityError, match=r"is gone.*_message_id"):

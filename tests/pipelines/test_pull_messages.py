@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pytest
 
+from celes_beam.errors import StorageError
+from celes_beam.stores.cloud.clients import subscriber_client
 from celes_beam.stores.messages.pulling import Pulling, pulling
 from celes_beam.transforms.metrics import NAMESPACE
 from celes_beam.transforms.options import beam_options, new_pipeline
 from celes_beam.transforms.pubsub import PullMessages
 from tests.cloud import fresh_name
-from tests.numbered import Numbered, pull_process
+from tests.numbered import Numbered, pull_process, until
 from tests.pull_process import AppendNumbers
 
 MESSAGES = 5_000
@@ -35,10 +38,11 @@ def run(
     *,
     fails: bool = False,
     sink_seconds: float = 0.0,
+    run_id: str | None = None,
     **settings: Any,
 ) -> tuple[Any, Pulling]:
     """Run a pipeline to its end: its result, and how the pulling went."""
-    run_id = fresh_name("run")
+    run_id = run_id or fresh_name("run")
     pipeline = new_pipeline(beam_options(runner))
     (
         pipeline
@@ -72,6 +76,28 @@ def test_everything_arrives_once_and_is_acked(
     found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))
     counts = {counter.key.metric.name: counter.result for counter in found["counters"]}
     assert counts["messages_pulled"] == MESSAGES
+
+
+@WHERE_IT_ENDS
+def test_a_subscription_that_is_deleted_ends_it_when_what_was_pulled_is_written(
+    runner: list[str], numbered: Numbered, tmp_path: Path
+) -> None:
+    numbered.publish(range(100))
+    out, run_id = tmp_path / "out", fresh_name("run")
+
+    def delete() -> None:
+        until(lambda: pulling(run_id).figures().waiting == 100)
+        with subscriber_client() as client:
+            client.delete_subscription(subscription=numbered.subscription)
+
+    deleting = threading.Thread(target=delete)
+    deleting.start()
+    _, ended = run(runner, numbered.subscription, out, run_id=run_id, max_batch_seconds=60.0)
+    deleting.join()
+
+    assert sorted(written(out)) == list(range(100))
+    assert ended.ended_by == "gone"
+    assert isinstance(ended.failure, StorageError)
 
 
 @WHERE_IT_ENDS

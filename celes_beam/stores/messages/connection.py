@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from celes_beam.errors import CelesError, UsageError
+from celes_beam.errors import CelesError, StorageError, UsageError
 from celes_beam.stores.cloud.clients import pubsub_is_emulated, subscriber_client
 from celes_beam.stores.cloud.failures import cloud_errors
 from celes_beam.stores.messages.holding import Pulled
+from celes_beam.stores.messages.paths import DELETED_TOPIC
 
 _ROLE = "roles/pubsub.subscriber"
 _POLL_SECONDS = 20.0
@@ -67,19 +68,23 @@ class Connection:
             time.sleep(_EMULATOR_PAUSE_SECONDS)
         return pulled
 
-    def check_answers(self) -> None:
+    def check_answers(self) -> str | None:
         """Raise what the service says unless it answers, be it by a refusal.
 
-        A pull that finds nothing, and one that nobody has heard of, end alike.
+        A pull that finds nothing, and one that nobody has heard of, end alike. Returns why nothing
+        is published to the subscription any more, None when that goes on or is not known.
         """
         from google.api_core import exceptions  # noqa: PLC0415
 
         try:
-            self._client.get_subscription(
+            found = self._client.get_subscription(
                 request={"subscription": self.subscription}, timeout=_LOOK_SECONDS, retry=None
             )
         except (exceptions.Forbidden, exceptions.Unauthorized, exceptions.NotFound):
-            return
+            return None
+        if found.topic == DELETED_TOPIC:
+            return "its topic was deleted"
+        return "it was detached from its topic" if found.detached else None
 
     def cancel_pulls(self) -> None:
         """End pulls that are under way; what Pub/Sub leased for them comes again."""
@@ -123,6 +128,7 @@ def lasting_error(
     """What to tell of a failure that no further try mends; None for those that may pass.
 
     A request ``of_ids`` is called bad also when some of them are too old, which the next are not.
+    It is a ``StorageError`` when the subscription is gone, and a ``UsageError`` otherwise.
     """
     from google.api_core import exceptions  # noqa: PLC0415
 
@@ -131,7 +137,12 @@ def lasting_error(
             return None
         said = " ".join(str(error.message).split())
         return UsageError(f"cannot {verb} {subscription}: {said}")
-    if isinstance(error, (exceptions.NotFound, exceptions.Forbidden, exceptions.Unauthorized)):
+    if isinstance(error, exceptions.NotFound):
+        said = " ".join(str(error.message).split())
+        return StorageError(
+            f"cannot {verb} {subscription}: not found ({said}): make it again, or give another"
+        )
+    if isinstance(error, (exceptions.Forbidden, exceptions.Unauthorized)):
         try:
             with cloud_errors(verb, subscription, needs=_ROLE):
                 raise error

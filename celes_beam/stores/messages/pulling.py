@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from enum import StrEnum
 
+from celes_beam.errors import CelesError
 from celes_beam.stores.messages.receiver import Figures, Receiver
 
 
@@ -20,10 +21,13 @@ class Ended(StrEnum):
     IDLE_TIMEOUT = "idle_timeout"
     DEADLINE = "deadline"
     STOP = "stop"
+    GONE = "gone"
 
 
 class Pulling:
     """One run's: a receiver that its workers share, the wish to stop, and why it ended.
+
+    ``failure`` is to be raised when all that was pulled is written.
 
     They share it for a runner may give each bundle to another worker of this process, and what one
     of them had pulled ahead would wait for its next turn.
@@ -32,6 +36,7 @@ class Pulling:
     def __init__(self) -> None:
         self.stop_asked = False
         self.ended_by: Ended | None = None
+        self.failure: CelesError | None = None
         self._bundle: int | None = None
         self._lock = threading.Lock()
         self._receiver: Receiver | None = None

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from celes_beam.errors import CelesError
+from celes_beam.errors import CelesError, StorageError
 from celes_beam.stores.cloud.failures import cloud_errors
 from celes_beam.stores.messages.connection import Connection, lasting_error
 from celes_beam.stores.messages.holding import Batching, Held, Holding, Pulled
@@ -23,6 +23,7 @@ _LOGGER = logging.getLogger(__name__)
 _GRACE_SECONDS = 2.0
 _LONGEST_HOLD = 900.0
 _TELL_EVERY = 60.0
+_LOOK_EVERY = 10.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Receiver:
         self._holding = Holding(max_messages, max_bytes, limit)
         self._connection = Connection(subscription)
         self._leases = Leases(self._connection.modify, ack_deadline)
+        self._ack_deadline = ack_deadline
         self._changed = threading.Condition()
         self._stopped = False
         self._closed = False
@@ -81,6 +83,8 @@ class Receiver:
         self._quiet_since = time.time()
         self._silence_told: float | None = None
         self._empty_at: float | None = None
+        self._looked = time.monotonic()
+        self._cut_off_told = False
         self._pullers = [
             threading.Thread(target=self._pull_on, name=f"pubsub-pull-{n}", daemon=True)
             for n in range(pullers)
@@ -131,18 +135,19 @@ class Receiver:
 
         None when none is due within ``wait_seconds`` (``max_seconds`` without it). A message
         larger than ``max_bytes`` is a batch of its own. Once pulling has stopped, whatever waits is
-        due. Raises ``UsageError`` when the
-        subscription is gone, or closed to us.
+        due. Raises ``StorageError`` when the subscription or its topic is gone, after all that
+        waits was taken, and ``UsageError`` at once when it is closed to us.
         """
         until = time.monotonic() + (max_seconds if wait_seconds is None else wait_seconds)
         batching = Batching(max_rows, max_bytes, max_seconds)
         self._abandon_forgotten()
         with self._changed:
             while True:
-                if self._failed is not None:
+                is_gone = isinstance(self._failed, StorageError)
+                if self._failed is not None and not (is_gone and self._holding.waiting):
                     raise self._failed
                 due = self._holding.due_in(batching)
-                if due is not None and (due <= 0 or self._stopped):
+                if due is not None and (due <= 0 or self._stopped or is_gone):
                     held = self._holding.take(batching)
                     self._changed.notify_all()
                     return held
@@ -170,6 +175,9 @@ class Receiver:
             except Exception as error:  # noqa: BLE001 - whatever it is, they come again
                 failed += len(piece)
                 self._note(error, "ack messages of", of_ids=True)
+                if isinstance(self._failed, StorageError):
+                    # None of them comes again, and ``take`` says why.
+                    continue
                 said = " ".join(str(error).split())[:300]
                 _LOGGER.warning(
                     "%d messages could not be acked, and come again: %s", len(piece), said
@@ -293,6 +301,8 @@ class Receiver:
                     self._pause(patience.failed(error))
             finally:
                 self._came(room, pulled or [], None if pulled is None else asked)
+            if pulled is not None and not pulled:
+                self._look_whether_cut_off()
 
     def _wait_for_room(self) -> int:
         """How many to ask for; 0 when no more are to be pulled."""
@@ -323,6 +333,36 @@ class Receiver:
             self._failed_pulls += 1
             self._changed.wait_for(lambda: self._stopped, seconds)
             self._quiet_since = time.time()
+
+    def _look_whether_cut_off(self) -> None:
+        """Fail once nothing can come any more: pulls of a subscription without a topic go well.
+
+        What others had leased may come as long as the ack deadline lasts.
+        """
+        with self._changed:
+            now = time.monotonic()
+            if now - self._looked < _LOOK_EVERY or self._holding.messages:
+                return
+            self._looked = now
+        try:
+            why = self._connection.check_answers()
+        except Exception:  # noqa: BLE001 - the next pull tells
+            return
+        if why is None:
+            return
+        if not self._cut_off_told:
+            self._cut_off_told = True
+            _LOGGER.warning(
+                "%s: %s; the end comes once no message was there for %d s",
+                *(self.subscription, why, self._ack_deadline),
+            )
+        if self._has_nothing_since(self._ack_deadline):
+            with self._changed:
+                self._failed = self._failed or StorageError(
+                    f"nothing comes to {self.subscription} any more, for {why}: gcloud pubsub "
+                    f"subscriptions delete {self.subscription}, and make it again"
+                )
+                self._changed.notify_all()
 
     def _note(self, error: Exception, verb: str, *, of_ids: bool = False) -> bool:
         """Whether a failure stays; ``take`` raises it then."""

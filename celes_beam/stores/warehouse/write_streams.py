@@ -174,7 +174,8 @@ class WriteStreams:
             offsets = (Said.THERE, Said.GAP, Said.FINALIZED)
             if answer.said is Said.FAILED or (stream is None and answer.said in offsets):
                 self._disconnect()
-                raise self._failure(answer, stream) from answer.error
+                failure = self._failure(answer, stream)
+                raise failure from (None if failure is answer.error else answer.error)
             return answer
 
     def _ask_once(self, rows: pa.RecordBatch, stream: str, offset: int | None) -> Answer:

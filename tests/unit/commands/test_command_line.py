@@ -37,6 +37,17 @@ def test_an_error_is_one_line_and_an_exit_code(
     assert capsys.readouterr().err == line + "\n"
 
 
+@pytest.mark.timeout(20)
+def test_an_error_that_is_its_own_cause_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    itself = ValueError("bad")
+    itself.__cause__ = itself
+    first, second = ValueError("first"), StorageError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert run_command("p", raising(itself), []) == 1
+    assert "ValueError: bad" in capsys.readouterr().err
+    assert explain(first) == ("second", 1)
+
+
 def test_success_passes_the_exit_code_on() -> None:
     assert run_command("p", len, ["a", "b"]) == 2
 
