@@ -20,7 +20,8 @@ def read_anew(
 ) -> Result:
     """Read what was found in a lake; if that fails, and files of it were replaced, what is now.
 
-    ``find`` looks again. Raises what ``read`` does when nothing was replaced, or the third time.
+    ``find`` looks again. Raises what ``read`` does when nothing was replaced, or the third time; and
+    in a plain folder, where nobody says that what is gone is in another file.
     """
     left = TIMES
     while True:
@@ -28,7 +29,7 @@ def read_anew(
         try:
             return read(found)
         except Exception:
-            if not left:
+            if not left or found.rows is None:
                 raise
             now = find()
             if {f.name for f in found.files} <= {f.name for f in now.files}:

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from celes_beam.commands.read_anew import TIMES, read_anew
@@ -14,7 +16,7 @@ from celes_beam.stores.lake.compact import compact
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.lake_input import LakeInput, open_input
 from tests.lakes import commit_sales
-from tests.sales import NOON
+from tests.sales import NOON, sales_batch
 
 CENTS = 100
 
@@ -89,3 +91,21 @@ def test_an_append_explains_no_failure(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="on fire"):
         read_anew(reader.find(), reader.find, reader.read)
     assert reader.begun == 1
+
+
+def test_a_plain_folder_has_nobody_who_says_what_became_of_a_file(tmp_path: Path) -> None:
+    for number in range(2):
+        table = sales_batch([("Hogar", "Norte", CENTS)])
+        pq.write_table(pa.Table.from_batches([table]), tmp_path / f"{number}.parquet")
+
+    def find() -> LakeInput:
+        return open_input(str(tmp_path), NOON)
+
+    def read(found: LakeInput) -> int:
+        (tmp_path / "0.parquet").unlink(missing_ok=True)
+        if any(not (tmp_path / f.name).exists() for f in found.files):
+            raise StorageError("0.parquet is gone")
+        return len(found.files)
+
+    with pytest.raises(StorageError, match="is gone"):
+        read_anew(find(), find, read)
