@@ -20,7 +20,7 @@ def read_anew(
 ) -> Result:
     """Read what was found in a lake; if that fails, and files of it were replaced, what is now.
 
-    ``find`` looks again. Raises what ``read`` does when nothing was replaced, or the third time; and
+    ``find`` looks again. Raises what ``read`` does when nothing was replaced, or the third time, or
     in a plain folder, where nobody says that what is gone is in another file.
     """
     left = TIMES
