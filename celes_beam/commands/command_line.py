@@ -118,7 +118,7 @@ def run_and_show(
 
 @contextmanager
 def worker_output_held(*, show: bool = True) -> Iterator[None]:
-    """Hold what workers of this process print, and show it only when the error is not ours.
+    """Hold what workers of this process print, and show it only when the error is unknown to us.
 
     After a run that went well it is shown, but not without ``show``: of workers that a cluster gave
     up and replaced, it tells what is of no consequence.
@@ -141,7 +141,8 @@ def worker_output_held(*, show: bool = True) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            if not our_error(error):
+            # What workers say of an interrupt is that they were interrupted.
+            if not our_error(error) and not isinstance(error, KeyboardInterrupt):
                 stderr.write(held.getvalue())
             elif _commands:
                 _commands[-1].push(holding.pop_all())

@@ -11,7 +11,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
+import grpc  # type: ignore[import-untyped]
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    PortableOptions,
+    SetupOptions,
+    StandardOptions,
+)
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
@@ -19,6 +25,7 @@ from apache_beam.runners.worker.statesampler import StateSampler
 
 from celes_beam.commands.command_line import imports_are_over, worker_output_held
 from celes_beam.commands.flags import FlagParser
+from celes_beam.commands.interrupts import interrupts_wait
 from celes_beam.commands.progress import watch
 from celes_beam.errors import ConfigError
 from celes_beam.stores.cloud.clients import GCS_SCHEME
@@ -26,6 +33,7 @@ from celes_beam.transforms import portable
 from celes_beam.transforms.flink_job import check_slots, ended_with_us
 from celes_beam.transforms.flink_stream import drained_when
 from celes_beam.transforms.loopback import know_workers_by_who_asked
+from celes_beam.transforms.prism import prism_ended_with_us
 
 _SAMPLING_MS = 5
 _RUNNER_LACKS = re.compile(r"has validations errors|prism binary|binary URL", re.IGNORECASE)
@@ -90,6 +98,13 @@ def run_to_end(
 
 
 def _run_and_wait(pipeline: beam.Pipeline, options: PipelineOptions, run_id: str) -> None:
+    if _is_prism(options):
+        # Beam leaves a handler of its own otherwise.
+        with interrupts_wait(), _runner_set_up(options):
+            result = pipeline.run()
+        with prism_ended_with_us(options):
+            result.wait_until_finish()
+        return
     with ended_with_us(pipeline, run_id) if portable.is_portable(options) else nullcontext():
         with _runner_set_up(options):
             result = pipeline.run()
@@ -149,6 +164,14 @@ def _runner_set_up(options: PipelineOptions) -> Iterator[None]:
     """Name the runner in what it says of options it lacks. Raises ``ConfigError``."""
     try:
         yield
+    except grpc.RpcError as error:
+        endpoint = options.view_as(PortableOptions).job_endpoint
+        if not portable.is_portable(options) or not isinstance(error, grpc.Call):
+            raise
+        raise ConfigError(
+            f"--job_endpoint {endpoint}: what is there is no job server of Beam's, or it failed "
+            f"({error.code().name}: {error.details()}): give HOST:PORT of one"
+        ) from error
     except (ValueError, RuntimeError) as error:
         said = " ".join(str(error).split())
         if is_local(options) or not _RUNNER_LACKS.search(said):
@@ -210,7 +233,7 @@ def is_on_this_machine(options: PipelineOptions) -> bool:
     """Whether the workers see this machine: its disk, and the servers on it."""
     if portable.is_portable(options):
         return portable.works_here(options)
-    return is_local(options) or _runner_name(options) == "prismrunner"
+    return is_local(options) or _is_prism(options)
 
 
 def is_local(options: PipelineOptions) -> bool:
@@ -221,6 +244,10 @@ def is_local(options: PipelineOptions) -> bool:
 def is_native(options: PipelineOptions) -> bool:
     """Whether the pipeline runs on Dataflow, which has a source of Pub/Sub of its own."""
     return _runner_name(options) in _DATAFLOW_RUNNERS
+
+
+def _is_prism(options: PipelineOptions) -> bool:
+    return _runner_name(options) == "prismrunner"
 
 
 def _runner_name(options: PipelineOptions) -> str:

@@ -31,8 +31,9 @@ _RUNNERS = {"portablerunner", "flinkrunner"}
 _HERE = {"localhost", "127.0.0.1", "[::1]"}
 _LOOPBACK, _PROCESS, _DOCKER, _EXTERNAL = "LOOPBACK", "PROCESS", "DOCKER", "EXTERNAL"
 _ENVIRONMENTS = (_LOOPBACK, _PROCESS, _DOCKER, _EXTERNAL)
+_COMMAND = "process_command"
 _NEEDS = {
-    _PROCESS: ("process_command", 'the program that starts a worker, such as "/opt/…/boot"'),
+    _PROCESS: (_COMMAND, 'the program that starts a worker, such as "/opt/…/boot"'),
     _DOCKER: ("docker_container_image", "the image that holds this package"),
     _EXTERNAL: ("external_service_address", "HOST:PORT of the pools, as task managers see it"),
 }
@@ -194,8 +195,8 @@ def _set_environment(options: PipelineOptions, portable: PortableOptions) -> Non
         if kind != _PROCESS or not _is_here(options):
             raise ConfigError(f"--environment_option {name}=… is missing: {what}")
         portable.environment_config = _own_worker(options)
-    elif kind == _PROCESS and config is not None:
-        _check_process(config)
+    elif kind == _PROCESS:
+        _check_process(options, config)
     elif kind == _EXTERNAL and config is None:
         # Beam asks for the option, and reads the other flag.
         portable.environment_config = portable.lookup_environment_option(name)
@@ -241,16 +242,26 @@ def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _check_process(config: str) -> None:
-    try:
-        found = json.loads(config)
-        is_right = bool(found["command"])
-    except (ValueError, TypeError, KeyError):
-        is_right = False
-    if not is_right:
+def _check_process(options: PipelineOptions, config: str | None) -> None:
+    portable = options.view_as(PortableOptions)
+    program = portable.lookup_environment_option(_COMMAND)
+    given = f"--environment_option {_COMMAND}={program}"
+    if config is not None:
+        given = f"--environment_config {config}"
+        try:
+            program = json.loads(config)["command"]
+        except (ValueError, TypeError, KeyError):
+            program = None
+        if not program or not isinstance(program, str):
+            raise ConfigError(
+                f'{given}: expected JSON such as {{"command": "PROGRAM", "env": '
+                '{"NAME": "VALUE"}}'
+            )
+    # Task managers elsewhere may have what is not here.
+    if _is_here(options) and shutil.which(str(program)) is None:
         raise ConfigError(
-            f'--environment_config {config}: expected JSON such as {{"command": "PROGRAM", "env": '
-            '{"NAME": "VALUE"}}'
+            f"{given}: there is no such program here: give the path of one that starts a worker, "
+            f"or leave it out for {_WORKER} of this Python"
         )
 
 

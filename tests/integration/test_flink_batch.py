@@ -161,6 +161,15 @@ def test_more_slots_than_there_are_is_told_at_once(
     assert "--parallelism 9: the cluster has 4 slots" in capsys.readouterr().err
 
 
+def test_another_server_in_place_of_the_job_server_is_told(
+    pubsub: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--runner", "PortableRunner", "--job_endpoint", pubsub, *QUIET]
+    assert batch.main(["-o", str(tmp_path / "lake"), "--rows", "10", *flags]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"pipelines.batch: --job_endpoint {pubsub}: what is there is no job")
+
+
 def test_the_local_cloud_tells_of_its_cluster(
     flink: FlinkCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:

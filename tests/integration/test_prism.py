@@ -108,6 +108,32 @@ def test_generated_files_are_those_of_the_other_runner(prism: list[str], tmp_pat
     assert (tmp_path / "prism.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("signals", "code", "how"),
+    [
+        ([signal.SIGTERM], 143, "terminated"),
+        ([signal.SIGINT], 130, "interrupted"),
+        ([signal.SIGINT, signal.SIGINT], 130, "interrupted"),
+        ([signal.SIGTERM, signal.SIGINT], 130, "interrupted"),
+    ],
+)
+def test_an_interrupted_batch_leaves_nothing(
+    prism: list[str], tmp_path: Path, signals: list[signal.Signals], code: int, how: str
+) -> None:
+    lake, log = tmp_path / "lake", tmp_path / "log"
+    flags = ["--rows", "1e9", "-o", str(lake), "--progress", "off", *prism]
+    with streamed(["-m", "pipelines.batch", *flags], log) as running:
+        waited(lambda: any(lake.glob("_staging/*/*/*/*")))
+        for number in signals:
+            running.send_signal(number)
+            time.sleep(0.3)  # two at once would be one
+        assert running.wait(PATIENCE) == code, log.read_text()
+        waited(lambda: not running_in_group(running.pid))
+
+    assert log.read_text() == f"pipelines.batch: {how}; it is safe to run it again\n"
+    assert not lake.exists() or not [*lake.rglob("*.parquet*")]
+
+
 def test_what_a_worker_raises_is_one_line_and_nothing_is_acked(
     prism: list[str], topic: Topic, tmp_path: Path
 ) -> None:

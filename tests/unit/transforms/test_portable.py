@@ -122,6 +122,17 @@ def test_processes_have_this_python_and_find_the_local_cloud(
     assert not portable.works_in_this_process(options)
 
 
+@pytest.mark.parametrize("where", ["endpoint", "elsewhere"])
+def test_a_program_of_one_s_own_starts_workers(where: str, request: pytest.FixtureRequest) -> None:
+    program = sys.executable if where == "endpoint" else "/opt/of/another/machine"
+    place: str = request.getfixturevalue(where)
+    flags = ["--parallelism", "2", "--environment_type", "PROCESS"]
+    options = asked(place, *flags, "--environment_option", f"process_command={program}")
+    set_up(options)
+    told = options.view_as(PortableOptions)
+    assert told.lookup_environment_option("process_command") == program
+
+
 def test_a_pool_of_workers_is_where_beam_looks_for_it(elsewhere: str) -> None:
     options = asked(elsewhere, "--parallelism", "4", "--environment_type", "EXTERNAL")
     portable_options = options.view_as(PortableOptions)
@@ -157,6 +168,17 @@ def test_an_installation_without_the_worker_is_told(
         (
             ["--environment_type", "PROCESS", "--environment_config", "boot"],
             "--environment_config boot: expected JSON",
+        ),
+        (
+            ["--environment_type", "PROCESS", "--environment_config", '{"command": "/nope/boot"}'],
+            '"/nope/boot"}: there is no such program here',
+        ),
+        (
+            [
+                *("--environment_type", "PROCESS"),
+                *("--environment_option", "process_command=/nope/worker"),
+            ],
+            "process_command=/nope/worker: there is no such program here",
         ),
         (
             ["--environment_type", "PROCESS", "--setup_file", "./setup.py"],
