@@ -27,6 +27,7 @@ def main() -> None:
         import_extension(name)
     _serve_many_connections()
     _keep_no_versions()
+    _count_rows_that_are_there()
     bqemulator()
 
 
@@ -86,6 +87,30 @@ def _keep_no_versions() -> None:
         return None if kind == "AUTO" else capture(self, *names, kind=kind)
 
     SnapshotManager.capture = capture_when_asked
+
+
+def _count_rows_that_are_there() -> None:
+    """Take the rows of an append that failed off a committed stream's offset again.
+
+    It counts them before it inserts them. When that fails, as into a table that was deleted, the
+    next try would hear that they are there already.
+    """
+    from bqemulator.grpc_api.write_servicer import BigQueryWriteHandler  # noqa: PLC0415
+    from bqemulator.streaming.write_stream import WriteStreamType  # noqa: PLC0415
+
+    insert = BigQueryWriteHandler._flush_to_target
+
+    @functools.wraps(insert)
+    def insert_or_take_back(self: Any, stream: Any, rows: Any) -> None:
+        try:
+            insert(self, stream, rows)
+        except Exception:
+            if stream.stream_type is WriteStreamType.COMMITTED:
+                stream.next_offset -= rows.num_rows
+                stream.row_count -= rows.num_rows
+            raise
+
+    BigQueryWriteHandler._flush_to_target = insert_or_take_back
 
 
 if __name__ == "__main__":

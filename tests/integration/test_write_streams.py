@@ -206,6 +206,20 @@ def test_a_table_that_is_deleted_meanwhile_is_told(table: TableName) -> None:
         cause = cause.__cause__
 
 
+def test_rows_that_met_a_deleted_table_are_not_taken_for_written(table: TableName) -> None:
+    """The stand-in counted rows before it had them, and said afterwards that they were there."""
+    with WriteStreams(table, patience_seconds=0.3) as streams:
+        stream = streams.open()
+        streams.append(rows("a"), stream)
+        bigquery_client(LOCAL_PROJECT).delete_table(table.path)
+        with pytest.raises(StorageError, match="does not exist"):
+            streams.append(rows("b"), stream, offset=1)
+    make_stream(Destination(table), keep_other_fields=True)
+    with WriteStreams(table) as streams:
+        streams.append(rows("b"), stream, offset=1)
+    assert held(table) == ["b"]
+
+
 def test_a_stream_that_is_gone_cannot_be_told_about(streams: WriteStreams) -> None:
     gone = streams.default_stream.replace("_default", "0123456789abcdef")
     with pytest.raises(IntegrityError, match=r"is gone.*_message_id"):
