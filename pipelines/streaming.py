@@ -107,8 +107,8 @@ def run(argv: Sequence[str] | None = None) -> StreamSummary | Launched:
     options = stream_options(flags)
     check_json_target(flags.summary_json, options.output or "")
 
-    from celes_beam.transforms.flink_stream import is_elsewhere  # noqa: PLC0415
     from celes_beam.transforms.options import beam_options, is_native, new_pipeline  # noqa: PLC0415
+    from celes_beam.transforms.portable import is_elsewhere  # noqa: PLC0415
 
     beam_flags = beam_options(beam_argv, known_flags(parser))
     native = is_native(beam_flags)
@@ -160,8 +160,9 @@ def _set_streaming(beam_flags: PipelineOptions, options: StreamOptions, *, nativ
     )
 
     from celes_beam.transforms.dataflow import check_job  # noqa: PLC0415
-    from celes_beam.transforms.flink_stream import check_end, is_elsewhere  # noqa: PLC0415
+    from celes_beam.transforms.flink_stream import check_end  # noqa: PLC0415
     from celes_beam.transforms.live import check_live_windows  # noqa: PLC0415
+    from celes_beam.transforms.portable import is_elsewhere  # noqa: PLC0415
 
     beam_flags.view_as(StandardOptions).streaming = True
     if options.live is not None:

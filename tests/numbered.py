@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from celes_beam.stores.cloud.clients import LOCAL_PROJECT, publisher_client, subscriber_client
+from celes_beam.stores.messages.pulling import pulling
 from celes_beam.stores.messages.receiver import Receiver
 from tests.cloud import fresh_name
 
@@ -104,6 +106,21 @@ def receiving(
         yield receiver
     finally:
         receiver.close()
+
+
+@contextmanager
+def deleted_once_pulled(subscription: str, run_id: str, messages: int) -> Iterator[None]:
+    """Delete a subscription when so many of its messages wait in this process for their batch."""
+
+    def delete() -> None:
+        until(lambda: pulling(run_id).figures().waiting == messages)
+        with subscriber_client() as client:
+            client.delete_subscription(subscription=subscription)
+
+    deleting = threading.Thread(target=delete)
+    deleting.start()
+    yield
+    deleting.join()
 
 
 def until(

@@ -24,16 +24,11 @@ from celes_beam.commands.launched import FlinkJob
 from celes_beam.errors import CelesError, ConfigError, StorageError
 from celes_beam.transforms.flink_cluster import NO_ANSWER, cluster_of
 from celes_beam.transforms.flink_job import name_job
-from celes_beam.transforms.portable import is_portable, works_in_this_process
+from celes_beam.transforms.portable import is_portable
 
 _POLL_SECONDS = 0.2
 _STOP_SECONDS = 120
 _ANSWER_SECONDS = 30
-
-
-def is_elsewhere(options: PipelineOptions) -> bool:
-    """Whether a stream is on Flink with workers that are no threads of this process."""
-    return is_portable(options) and not works_in_this_process(options)
 
 
 def launch(pipeline: beam.Pipeline, run_id: str) -> FlinkJob:

@@ -90,7 +90,7 @@ def run_to_end(
         logging.getLogger("apache_beam").setLevel(logging.INFO)
         _run_and_wait(pipeline, options, run_id)
         return
-    if portable.is_portable(options) and not portable.works_in_this_process(options):
+    if portable.is_elsewhere(options):
         # What they count is not seen here.
         progress = "off"
     with watch(run_id, total, mode=progress), _run_here(options):

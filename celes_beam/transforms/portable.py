@@ -106,6 +106,11 @@ def works_in_this_process(options: PipelineOptions) -> bool:
     return _is_here(options) and _environment_of(options) == _LOOPBACK
 
 
+def is_elsewhere(options: PipelineOptions) -> bool:
+    """Whether the workers of a runner behind a job server are no threads of this process."""
+    return is_portable(options) and not works_in_this_process(options)
+
+
 def set_up(options: PipelineOptions) -> None:
     """Set what is not given: environment, parallelism, checkpoints of a stream.
 

@@ -28,7 +28,7 @@ from celes_beam.stores.messages.receiver import Receiver
 from celes_beam.transforms import metrics
 from celes_beam.transforms.message_coder import register_messages_coder
 from celes_beam.transforms.options import is_local
-from celes_beam.transforms.portable import is_portable, works_in_this_process
+from celes_beam.transforms.portable import is_elsewhere, is_portable
 from celes_beam.transforms.pubsub_native import ReadNativeBatches
 from celes_beam.transforms.pull_restriction import PullProvider
 
@@ -88,8 +88,7 @@ class PullMessages(beam.PTransform):
         # FnApiRunner begins the next bundle at once, whatever pause it is asked for.
         options = start.pipeline.options
         waits = is_local(options)
-        in_turn = is_portable(options)
-        is_watched = not in_turn or works_in_this_process(options)
+        in_turn, is_watched = is_portable(options), not is_elsewhere(options)
         return (
             start
             | beam.Impulse()

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -37,7 +36,6 @@ from celes_beam.stores.cloud.clients import (
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
 from celes_beam.stores.messages.publish import Pace, publish
-from celes_beam.stores.messages.pulling import pulling
 from celes_beam.stores.stream.delivery import DeliverySpec
 from celes_beam.stores.warehouse.stream_tables import make_stream
 from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
@@ -46,7 +44,7 @@ from celes_beam.transforms import deliver
 from celes_beam.transforms.deliver import DeliverMessages
 from pipelines import replay, streaming
 from tests.cloud import gcloud
-from tests.numbered import until
+from tests.numbered import deleted_once_pulled, until
 from tests.topics import Topic
 
 PATIENCE = 60.0
@@ -417,17 +415,12 @@ def test_a_subscription_that_is_deleted_is_an_error_after_what_was_pulled(
     lake, run_id = tmp_path / "lake", "cortada"
     send(topic, *(SALE_OF_1 | {"id_cliente": n} for n in range(1, 51)))
 
-    def delete() -> None:
-        until(lambda: pulling(run_id).figures().waiting == 50)
-        with subscriber_client() as client:
-            client.delete_subscription(subscription=topic.subscription)
-
-    deleting = threading.Thread(target=delete)
-    deleting.start()
     argv = ["--subscription", topic.subscription, "--output", str(lake), "--run_id", run_id]
-    with pytest.raises(StorageError, match=r"cannot pull from .*: not found .*: make it again"):
+    with (
+        deleted_once_pulled(topic.subscription, run_id, 50),
+        pytest.raises(StorageError, match=r"cannot pull from .*: not found .*: make it again"),
+    ):
         streaming.run([*argv, "--max_batch_seconds", "60", "--progress", "off"])
-    deleting.join()
 
     opened = Lake.open(str(lake))
     assert verify(opened).problems == ()

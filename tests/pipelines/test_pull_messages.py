@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ import apache_beam as beam
 import pytest
 
 from celes_beam.errors import StorageError
-from celes_beam.stores.cloud.clients import subscriber_client
 from celes_beam.stores.messages.pulling import Pulling, pulling
 from celes_beam.transforms.metrics import NAMESPACE
 from celes_beam.transforms.options import beam_options, new_pipeline
 from celes_beam.transforms.pubsub import PullMessages
 from tests.cloud import fresh_name
-from tests.numbered import Numbered, pull_process, until
+from tests.numbered import Numbered, deleted_once_pulled, pull_process
 from tests.pull_process import AppendNumbers
 
 MESSAGES = 5_000
@@ -85,15 +83,8 @@ def test_a_subscription_that_is_deleted_ends_it_when_what_was_pulled_is_written(
     numbered.publish(range(100))
     out, run_id = tmp_path / "out", fresh_name("run")
 
-    def delete() -> None:
-        until(lambda: pulling(run_id).figures().waiting == 100)
-        with subscriber_client() as client:
-            client.delete_subscription(subscription=numbered.subscription)
-
-    deleting = threading.Thread(target=delete)
-    deleting.start()
-    _, ended = run(runner, numbered.subscription, out, run_id=run_id, max_batch_seconds=60.0)
-    deleting.join()
+    with deleted_once_pulled(numbered.subscription, run_id, 100):
+        _, ended = run(runner, numbered.subscription, out, run_id=run_id, max_batch_seconds=60.0)
 
     assert sorted(written(out)) == list(range(100))
     assert ended.ended_by == "gone"

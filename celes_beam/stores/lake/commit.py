@@ -157,13 +157,10 @@ class CommitLog:
         ordered = tuple(sorted(manifests, key=order))
         return Commits(ordered, superseded, frozenset(self._done), index)
 
-    def keep_index(self, *, look: bool = False) -> None:
-        """Write an index when many commits are in none; nothing fails when that fails.
-
-        To ``look`` first is for who has not done so, and does not know how many there are.
-        """
+    def keep_index(self) -> None:
+        """Write an index when many commits are in none; nothing fails when that fails."""
         try:
-            if look:
+            if self._loaded is None:
                 self.load()
             if self._unindexed < self._segment_commits:
                 return

@@ -210,11 +210,11 @@ class Lake:
     def finish(self, manifest: Manifest) -> None:
         """Mark a decided commit as published, when all files are moved and retired."""
         finish(self.storage, manifest)
-        self._tidy(look=True)
+        self._tidy()
 
-    def _tidy(self, *, look: bool = False) -> None:
+    def _tidy(self) -> None:
         self.storage.tidy(COMMITS)
-        self._log.keep_index(look=look)
+        self._log.keep_index()
 
     def snapshot(self) -> Snapshot:
         """The files that count now; finishes commits that were cut short first."""

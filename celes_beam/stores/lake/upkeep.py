@@ -37,8 +37,9 @@ class Upkeep:
         swept = []
         for folder, modified in newest.items():
             run_id = folder.split("/")[1]
-            stale = modified < at - STALE_SECONDS and run_id not in under_way
-            if stale or (run_id not in under_way and self._log.is_over(run_id)):
+            if run_id in under_way:
+                continue
+            if modified < at - STALE_SECONDS or self._log.is_over(run_id):
                 swept.append(folder)
         for folder in swept:
             self._storage.delete_folder(folder)
