@@ -34,6 +34,15 @@ settings.load_profile(
 )
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their argument.
+
+    What gzip makes holds the second in which it was made, and processes that share the tests have
+    to find the same names.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest as a whole."""
     items.sort(key=lambda item: not _is_on_flink(item.nodeid))
