@@ -210,7 +210,7 @@ def _look_at_messages(
         facts = subscription_for_topic(options.topic, name)
         _LOGGER.info("reading %s by subscription %s", options.topic, facts.path)
     else:
-        facts = check_subscription(options.subscription or "", needs_view=native)
+        facts = check_subscription(options.subscription or "", native=native)
     if facts.ordered:
         _LOGGER.warning(
             "%s has message ordering, which is slow and buys nothing here: Pub/Sub gives the next "

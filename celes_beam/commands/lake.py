@@ -134,10 +134,11 @@ def _verify(flags: argparse.Namespace) -> int:
                 "bytes": found.bytes,
                 "rejected_rows": found.rejected_rows,
                 "problems": list(found.problems),
+                "unread": list(found.unread),
                 "notes": list(found.notes),
             }
         )
-        return 1 if found.problems else 0
+        return 1 if found.problems or found.unread else 0
     row = (
         f"{found.files:,}",
         f"{found.rows:,}",
@@ -150,7 +151,9 @@ def _verify(flags: argparse.Namespace) -> int:
         print(f"note: {note}")
     for problem in found.problems:
         print(f"problem: {problem}")
-    return 1 if found.problems else 0
+    for file in found.unread:
+        print(f"not checked: {file}")
+    return 1 if found.problems or found.unread else 0
 
 
 def _compact(flags: argparse.Namespace) -> int:

@@ -82,7 +82,7 @@ def live_spec(
         )
     if flags.live_windows % 1:
         raise ConfigError(
-            f"--live_windows {flags.live_windows:g}: expected whole seconds, such as 30s or 1m"
+            f"--live_windows of {flags.live_windows:g} s: expected whole seconds, such as 30s or 1m"
         )
     if flags.live_table is not None and not _TABLE.fullmatch(flags.live_table):
         raise ConfigError(

@@ -91,7 +91,7 @@ class StreamLook:
         return looks
 
     def _look(self) -> Iterator[Check]:
-        facts = check_subscription(self.subscription, needs_view=True)
+        facts = check_subscription(self.subscription, native=True)
         if facts.dead_letter_topic is not None:
             self.refused.append(
                 Refusal(

@@ -55,7 +55,10 @@ def check_subscription(subscription: str, topic: str | None) -> Iterator[Check]:
 
 def _belongs(name: str, subscription: str, found: str, topic: str | None) -> Check:
     if found == DELETED_TOPIC:
-        remedy = f"gcloud pubsub subscriptions delete {subscription}, and make it again"
+        remedy = (
+            "take what waits in it with python -m pipelines.streaming --subscription, then gcloud "
+            f"pubsub subscriptions delete {subscription}, and make it again"
+        )
         return Check(name, State.FAILED, "it is there, but its topic was deleted", remedy)
     if topic and found != topic:
         said = f"it belongs to {found}, not to {topic}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import logging
 import re
 import signal
@@ -36,7 +37,10 @@ from celes_beam.transforms.loopback import know_workers_by_who_asked
 from celes_beam.transforms.prism import prism_ended_with_us
 
 _SAMPLING_MS = 5
-_RUNNER_LACKS = re.compile(r"has validations errors|prism binary|binary URL", re.IGNORECASE)
+_RUNNER_LACKS = re.compile(
+    r"has validations errors|prism binary|binary URL|Service failed to start up", re.IGNORECASE
+)
+_NO_PROGRAM = (errno.ENOEXEC, errno.EACCES)
 _LOCAL_RUNNERS = {"", "directrunner", "fnapirunner"}
 _DATAFLOW_RUNNERS = {"dataflowrunner", "testdataflowrunner"}
 
@@ -172,9 +176,14 @@ def _runner_set_up(options: PipelineOptions) -> Iterator[None]:
             f"--job_endpoint {endpoint}: what is there is no job server of Beam's, or it failed "
             f"({error.code().name}: {error.details()}): give HOST:PORT of one"
         ) from error
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         said = " ".join(str(error).split())
-        if is_local(options) or not _RUNNER_LACKS.search(said):
+        lacks = (
+            _is_prism(options) and error.errno in _NO_PROGRAM
+            if isinstance(error, OSError)
+            else _RUNNER_LACKS.search(said)
+        )
+        if is_local(options) or not lacks:
             raise
         name = options.view_as(StandardOptions).runner
         remedy = (

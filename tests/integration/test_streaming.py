@@ -409,6 +409,12 @@ def test_what_bigquery_streams_into_no_partition(
     assert ask(f"SELECT id_cliente FROM `{table.path}` ORDER BY 1") == [(1,), (2,)]
 
 
+def test_what_waits_is_taken_when_the_topic_is_gone(topic: Topic, tmp_path: Path) -> None:
+    send(topic, SALE_OF_1, SALE_OF_1 | {"id_cliente": 2})
+    topic.delete()
+    assert stream(topic, 2, "--output", str(tmp_path / "lake")).rows_accepted == 2
+
+
 def test_a_subscription_that_is_deleted_is_an_error_after_what_was_pulled(
     topic: Topic, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from celes_beam.errors import ConfigError, UsageError
 from celes_beam.stores.cloud.clients import LOCAL_PROJECT, publisher_client, subscriber_client
+from celes_beam.stores.messages.paths import DELETED_TOPIC
 from celes_beam.stores.messages.subscription import check_subscription, subscription_for_topic
 from tests.cloud import fresh_name
 from tests.grpc_faults import GrpcFaultProxy
@@ -31,6 +32,10 @@ def test_one_is_made_with_its_topic_and_found_again(pubsub: str) -> None:
 
     with pytest.raises(UsageError, match=r"belongs to .*, not to "):
         subscription_for_topic(f"projects/{LOCAL_PROJECT}/topics/{fresh_name('t')}", "celes-one")
+    with publisher_client() as publisher:
+        publisher.delete_topic(topic=topic)
+    with pytest.raises(UsageError, match="another one made: take what waits in it with --subscr"):
+        subscription_for_topic(topic, "celes-one")
 
 
 def test_facts_are_told(pubsub: str) -> None:
@@ -78,8 +83,9 @@ def test_one_that_cannot_be_pulled_from_says_why(pubsub: str) -> None:
         check_subscription(f"{numbered.subscription}-push")
     with publisher_client() as publisher:
         publisher.delete_topic(topic=numbered.topic)
-    with pytest.raises(UsageError, match="its topic was deleted"):
-        check_subscription(numbered.subscription)
+    assert check_subscription(numbered.subscription).topic == DELETED_TOPIC
+    with pytest.raises(UsageError, match="its topic was deleted: take what waits in it"):
+        check_subscription(numbered.subscription, native=True)
 
 
 def test_one_that_may_not_be_looked_at_may_still_be_pulled_from(
@@ -93,7 +99,7 @@ def test_one_that_may_not_be_looked_at_may_still_be_pulled_from(
         facts = check_subscription(numbered.subscription)
         assert (facts.topic, facts.ack_deadline_seconds) == (None, 10)
         with pytest.raises(UsageError, match=r"grant roles/pubsub.viewer on it"):
-            check_subscription(numbered.subscription, needs_view=True)
+            check_subscription(numbered.subscription, native=True)
 
 
 def test_a_topic_is_made_on_the_local_one_alone(

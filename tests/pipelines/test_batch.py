@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,7 @@ from pipelines.batch import build, main, run
 
 QUIET = ["--progress", "off"]
 HEADER = ",".join(COLUMN_NAMES)
+FALSE = shutil.which("false") or "false"
 GOOD = "7,2024-05-03,12.34,Hogar,Norte"
 
 
@@ -321,6 +323,11 @@ def test_what_a_user_can_get_wrong_is_one_line(
     ("flags", "says"),
     [
         (["--runner", "PrismRunner", "--prism_location", "nowhere"], "--prism_location (make"),
+        (["--runner", "PrismRunner", "--prism_location", __file__], "--prism_location (make"),
+        (
+            ["--runner", "PrismRunner", "--prism_location", shutil.which("false") or ""],
+            "with error 1; name its program",
+        ),
         (["--runner", "DataflowRunner", "-o", "gs://b/lake"], "--sdk_container_image is missing"),
         (["--runner", "DataflowRunner", "--project", "celes-dev"], "the disk of this machine"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,19 +29,25 @@ from celes_beam.stores.lake.measure import check_bytes, content, open_parquet
 from celes_beam.stores.lake.replayed import LIST_SCHEMA
 from celes_beam.stores.lake.storage import Storage
 
+AnyFile = DataFile | RejectedFile | ReplayedFile
+
 _MOST_STRANGERS = 20
 _MOST_THREADS = 4
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was checked, what is wrong (one line each), and what is worth knowing."""
+    """What was checked, what is wrong, and what is worth knowing (one line each).
+
+    ``unread`` are the files of which nothing is known, because a disk or a bucket failed.
+    """
 
     files: int
     rows: int
     bytes: int
     rejected_rows: int
     problems: tuple[str, ...]
+    unread: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -53,26 +59,35 @@ def verify(lake: Lake) -> Verification:
     schema, rows. Of each commit: that rows read = accepted + rejected. Commits that were cut short
     are finished first.
     """
+    unread: dict[str, str] = {}
+
+    def look(problems_of: Callable[..., list[str]], file: AnyFile, *more: object) -> list[str]:
+        try:
+            return problems_of(lake.storage, file, *more)
+        except StorageError as error:
+            unread[file.path] = str(error)
+            return []
+
     snapshot = lake.snapshot()
     partition_by = {f.path: m.partition_by for m in snapshot.runs for f in m.files}
     rejected = [f for m in snapshot.runs for f in m.rejected_files]
     replayed = [f for m in snapshot.runs if m.replayed for f in m.replayed.files]
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        check = partial(_data_problems, lake.storage)
         columns = [partition_by[f.path] for f in snapshot.files]
-        found = list(pool.map(check, snapshot.files, columns))
-        of_rejected = list(pool.map(partial(_rejected_problems, lake.storage), rejected))
+        found = list(pool.map(partial(look, _data_problems), snapshot.files, columns))
+        of_rejected = list(pool.map(partial(look, _rejected_problems), rejected))
     # A commit may have retired files while we were reading them.
     live = {f.path for f in lake.snapshot().files}
+    retired = {f.path for f in snapshot.files} - live
     problems = [
         problem
         for file, lines in zip(snapshot.files, found, strict=True)
-        if file.path in live
+        if file.path not in retired
         for problem in lines
     ]
     problems += [p for lines in of_rejected for p in lines]
     for file in replayed:
-        problems += _file_problems(lake.storage, file, LIST_SCHEMA)
+        problems += look(_file_problems, file, LIST_SCHEMA)
     problems += [f"commit {m.run_id}: {p}" for m in snapshot.runs for p in count_problems(m)]
     problems += [
         f"commit {m.run_id} retires {path}, but the commit that added it is gone"
@@ -92,6 +107,7 @@ def verify(lake: Lake) -> Verification:
         bytes=snapshot.bytes,
         rejected_rows=sum(f.rows for f in rejected),
         problems=tuple(problems),
+        unread=tuple(why for path, why in unread.items() if path not in retired),
         notes=tuple(_staging_notes(lake.storage)),
     )
 
@@ -107,9 +123,7 @@ def _rejected_problems(storage: Storage, file: RejectedFile) -> list[str]:
     return _file_problems(storage, file, REJECTED_SCHEMA)
 
 
-def _file_problems(
-    storage: Storage, file: DataFile | RejectedFile | ReplayedFile, schema: pa.Schema
-) -> list[str]:
+def _file_problems(storage: Storage, file: AnyFile, schema: pa.Schema) -> list[str]:
     """What is wrong with a file as a file; when nothing is, its content can be looked at."""
     if not storage.exists(file.path):
         return [f"{file.path}: the file is gone"]
@@ -118,7 +132,7 @@ def _file_problems(
             check_bytes(opened, file.path, size=file.bytes, crc32c=file.crc32c)
             parquet = open_parquet(opened, file.path)
             rows, found = parquet.metadata.num_rows, parquet.schema_arrow
-    except (IntegrityError, StorageError) as error:
+    except IntegrityError as error:
         return [str(error)]
     problems = []
     if rows != file.rows:
@@ -132,7 +146,7 @@ def _content_problems(storage: Storage, file: DataFile) -> list[str]:
     try:
         with storage.open(file.path) as opened:
             found = content(opened, file.path)
-    except (IntegrityError, StorageError) as error:
+    except IntegrityError as error:
         return [str(error)]
     pairs = {
         "rows": (found.rows, file.rows),

@@ -28,7 +28,7 @@ class SubscriptionFacts:
     """What is known of a subscription.
 
     ``topic`` is None when the account may pull from it, but not look at it; the rest is then what
-    is safe to suppose.
+    is safe to suppose. It is ``paths.DELETED_TOPIC`` when what waits in it is all there will be.
     """
 
     path: str
@@ -40,10 +40,11 @@ class SubscriptionFacts:
     filter: str = ""
 
 
-def check_subscription(path: str, *, needs_view: bool = False) -> SubscriptionFacts:
+def check_subscription(path: str, *, native: bool = False) -> SubscriptionFacts:
     """Look at a subscription that is to be pulled from; see ``paths.full_path`` for its name.
 
-    ``needs_view`` makes it an error that the account may not look at it, as on Dataflow.
+    With ``native``, Dataflow's own source is to read it: an account that may not look at it, and a
+    topic that was deleted, are errors then.
     Raises ``ConfigError`` for another form than ``projects/P/subscriptions/S``, ``UsageError``
     when there is none or nothing can be pulled from it, ``StorageError`` when the service fails.
     """
@@ -61,10 +62,17 @@ def check_subscription(path: str, *, needs_view: bool = False) -> SubscriptionFa
                 f"there is no subscription {path}: make it (gcloud pubsub subscriptions create "
                 f"{path} --topic TOPIC), or give --topic to have one made"
             ) from error
-        if isinstance(error.__cause__, exceptions.Forbidden) and not needs_view:
+        if isinstance(error.__cause__, exceptions.Forbidden) and not native:
             return SubscriptionFacts(path)
         raise
-    return _facts(path, found)
+    facts = _facts(path, found)
+    if native and facts.topic == DELETED_TOPIC:
+        raise UsageError(
+            f"nothing comes to {path} any more, for its topic was deleted: take what waits in it "
+            "with --runner DirectRunner, then delete it (gcloud pubsub subscriptions delete "
+            f"{path}), and make it again"
+        )
+    return facts
 
 
 def subscription_for_topic(topic: str, name: str) -> SubscriptionFacts:
@@ -98,6 +106,11 @@ def subscription_for_topic(topic: str, name: str) -> SubscriptionFacts:
                     ) from error
                 _make_topic(topic)
     facts = check_subscription(path)
+    if facts.topic == DELETED_TOPIC:
+        raise UsageError(
+            f"{path} is there, but its topic was deleted, and another one made: take what waits "
+            f"in it with --subscription {path}, then gcloud pubsub subscriptions delete {path}"
+        )
     if facts.topic not in (None, topic):
         raise UsageError(
             f"{path} is there, but belongs to {facts.topic}, not to {topic}: give the topic it "
@@ -130,11 +143,10 @@ def _make_topic(topic: str) -> None:
 
 
 def _facts(path: str, found: Any) -> SubscriptionFacts:
-    if found.topic == DELETED_TOPIC or found.detached:
-        why = "its topic was deleted" if found.topic == DELETED_TOPIC else "it was detached"
+    if found.detached:
         raise UsageError(
-            f"nothing comes to {path} any more, for {why}: gcloud pubsub subscriptions delete "
-            f"{path}, and make it again"
+            f"nothing is in {path} any more, for it was detached: gcloud pubsub subscriptions "
+            f"delete {path}, and make it again"
         )
     # Asked for by name: clients of other versions know other kinds.
     for kind, field in (

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from celes_beam.cli import main
 from celes_beam.stores.lake.commit import CommitLog
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import DataFile, Manifest, encode
@@ -62,6 +63,20 @@ def test_a_file_that_is_gone(lake: Lake) -> None:
     file, path = live(lake)
     path.unlink()
     assert verify(lake).problems == (f"{file.path}: the file is gone",)
+
+
+def test_a_file_that_cannot_be_read_is_told_apart(
+    lake: Lake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, path = live(lake)
+    path.unlink()
+    path.mkdir()
+    found = verify(lake)
+    assert found.problems == ()
+    assert len(found.unread) == 1
+    assert file.path in found.unread[0]
+    assert main(["lake", "verify", lake.storage.root]) == 1
+    assert f"not checked: {found.unread[0]}" in capsys.readouterr().out
 
 
 def test_a_file_that_is_cut_off(lake: Lake) -> None:
