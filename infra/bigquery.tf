@@ -4,8 +4,6 @@
 locals {
   warehouse   = jsondecode(file("${path.module}/bigquery/tables.json"))
   sales_table = "ventas"
-  # By this label the pipeline knows the views of a table.
-  view_owner = substr(sha256("${var.project}.${google_bigquery_dataset.sales.dataset_id}.${local.sales_table}"), 0, 32)
 }
 
 resource "google_bigquery_dataset" "sales" {
@@ -62,13 +60,16 @@ resource "google_bigquery_table" "view" {
   table_id            = each.key
   description         = each.value.description
   deletion_protection = false
-  labels              = merge(var.labels, { celes_table = local.view_owner })
+  # By this label the pipeline knows the views of a table.
+  labels = merge(var.labels, {
+    celes_table = substr(sha256("${var.project}.${google_bigquery_dataset.sales.dataset_id}.${each.value.over}"), 0, 32)
+  })
 
   view {
     query = templatefile("${path.module}/bigquery/${each.key}.sql", {
       project = var.project
       dataset = google_bigquery_dataset.sales.dataset_id
-      table   = google_bigquery_table.table[local.sales_table].table_id
+      table   = google_bigquery_table.table[each.value.over].table_id
     })
     use_legacy_sql = false
   }

@@ -27,7 +27,7 @@ resource "google_dataflow_flex_template_job" "streaming" {
   on_delete                    = "drain"
   skip_wait_on_job_termination = false
 
-  parameters = {
+  parameters = merge({
     # Here and not above, where a change of it would be ignored.
     sdk_container_image = "${local.image}:${var.image_version}"
 
@@ -39,7 +39,7 @@ resource "google_dataflow_flex_template_job" "streaming" {
     delivery          = "exactly_once"
     # Two write streams a batch, of which BigQuery gives 10,000 an hour (celes-beam plan).
     max_batch_seconds = "5"
-  }
+  }, var.live_windows == null ? {} : { live_windows = var.live_windows })
 
   # Of a job in Python the provider reads these as nothing (it knows their names in Java), and would
   # drain the stream and start another at each apply:

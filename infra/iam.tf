@@ -134,10 +134,10 @@ resource "google_bigquery_dataset_iam_member" "reader" {
   member     = local.member.reader
 }
 
-# The table and views of accepted sales. What was rejected, with its raw bytes, is not for reports.
+# The views, and the tables below them. What was rejected, with its raw bytes, is not for reports.
 resource "google_bigquery_table_iam_member" "reader" {
   for_each = merge(
-    { (local.sales_table) = google_bigquery_table.table[local.sales_table].table_id },
+    { for table in distinct(values(local.warehouse.views)[*].over) : table => google_bigquery_table.table[table].table_id },
     { for name, view in google_bigquery_table.view : name => view.table_id },
   )
 

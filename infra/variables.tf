@@ -205,6 +205,17 @@ variable "streaming" {
   }
 }
 
+variable "live_windows" {
+  description = "Length of the live windows of the streaming job, such as \"1m\"; null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.live_windows == null || can(regex("^[1-9][0-9]*[smh]$", var.live_windows))
+    error_message = "live_windows = \"${coalesce(var.live_windows, "null")}\": expected whole seconds, minutes or hours, such as \"30s\", \"1m\" or \"1h\"."
+  }
+}
+
 variable "worker_machine_type" {
   description = "Machine type of the workers."
   type        = string

@@ -78,6 +78,11 @@ run "stream" {
     condition     = google_dataflow_flex_template_job.streaming[0].ip_configuration == "WORKER_IP_PRIVATE" && endswith(google_dataflow_flex_template_job.streaming[0].kms_key_name, "/cryptoKeys/dataflow")
     error_message = "the streaming job is not private, or has no key"
   }
+
+  assert {
+    condition     = !contains(keys(google_dataflow_flex_template_job.streaming[0].parameters), "live_windows")
+    error_message = "the streaming job has live windows that were not asked for"
+  }
 }
 
 run "landing_keeps_files_unless_told" {

@@ -23,6 +23,7 @@ EVERYTHING = {
     **GIVEN,
     "image_version": "0.1.0",
     "streaming": True,
+    "live_windows": "1m",
     "landing_delete_after_days": 400,
     "github_repository": "my-company/celes-beam",
     "billing_account": "012345-6789AB-CDEF01",

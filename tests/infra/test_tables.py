@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from celes_beam.contract import REGION
+from celes_beam.stores.warehouse.live_table import live_table, live_table_name, live_view
 from celes_beam.stores.warehouse.schema import rejected_table, sales_table
 from celes_beam.stores.warehouse.shape import check_fits
 from celes_beam.stores.warehouse.stream_tables import stream_fields, unique_view
@@ -18,6 +19,7 @@ from celes_beam.stores.warehouse.views import views_of
 from tests.infra.terraform import INFRA, Planned
 
 NAME = TableName("my-sales-1234", "ventas", "ventas")
+LIVE = live_table_name(NAME)
 FOLDER = INFRA / "bigquery"
 
 
@@ -41,7 +43,7 @@ def test_pipelines_take_the_tables_for_their_own(planned: list[Planned]) -> None
     found = {r.values["table_id"]: r.values for r in planned if r.kind == "google_bigquery_table"}
     wanted = sales_table(NAME, (REGION,), None)
     wanted.schema = [*wanted.schema, *stream_fields(keep_other_fields=True)]
-    for ours in (wanted, rejected_table(NAME.rejected, None)):
+    for ours in (wanted, rejected_table(NAME.rejected, None), live_table(LIVE, None)):
         planned_table = found[ours.table_id]
         fields = json.loads(planned_table["schema"])
         there = bigquery.Table(
@@ -62,9 +64,10 @@ def test_pipelines_take_the_views_for_their_own(planned: list[Planned]) -> None:
         for r in planned
         if r.kind == "google_bigquery_table" and r.values["view"]
     }
-    ours = {view.name: view for view in (*views_of(NAME), unique_view(NAME))}
+    owners = dict.fromkeys((*views_of(NAME), unique_view(NAME)), NAME) | {live_view(LIVE): LIVE}
+    ours = {view.name: view for view in owners}
     assert set(views) == set(ours)
     for name, view in views.items():
         assert view["view"][0]["query"].strip() == ours[name].query
         assert view["description"] == ours[name].description
-        assert view["labels"]["celes_table"] == _owner(NAME)
+        assert view["labels"]["celes_table"] == _owner(owners[ours[name]])

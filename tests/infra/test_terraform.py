@@ -27,6 +27,7 @@ WRONG = {
     "image_version": ("latest", "nobody can tell which code ran"),
     "batch_schedule": ("every night", "five fields of cron"),
     "batch_time_zone": ("CET+1", 'such as "America/Bogota"'),
+    "live_windows": ("1.5m", "expected whole seconds"),
     "worker_machine_type": ("big", 'such as "n2-standard-2"'),
     "max_workers": (0, "between 1 and 1000"),
     "alert_emails": (["nobody"], "at most 16, and each is an address"),

@@ -17,6 +17,7 @@ from celes_beam.contract import CATEGORY, REGION
 from celes_beam.sales.aggregate import amount
 from celes_beam.stores.cloud.clients import bigquery_client, bigquery_retry
 from celes_beam.stores.cloud.failures import cloud_errors
+from celes_beam.stores.warehouse.schema import partitioned
 from celes_beam.stores.warehouse.shape import check_fits
 from celes_beam.stores.warehouse.table_name import TableName
 from celes_beam.stores.warehouse.tables import (
@@ -69,6 +70,10 @@ _DESCRIPTIONS = {
     "serie": "Who counted; of a series the largest row counts, and series add up.",
     _EMITTED: "When the row was written, UTC.",
 }
+LIVE_DESCRIPTION = "Sums of live windows; ask the view, which takes every sale once."
+LIVE_DAY = _EMITTED
+"""The table is partitioned by it: a stream may write to no partition that is long past."""
+LIVE_CLUSTERED_BY = (_START, REGION, CATEGORY)
 _TYPES = {pa.int64(): "INT64", pa.string(): "STRING", _TIME: "TIMESTAMP"}
 
 
@@ -159,28 +164,28 @@ def live_fields() -> list[Any]:
     ]
 
 
+def live_table(name: TableName, kms_key: str | None) -> Any:
+    """Describe the table of live windows (``google.cloud.bigquery.Table``), as it is made."""
+    from google.cloud import bigquery  # noqa: PLC0415
+
+    table = bigquery.Table(name.path, schema=live_fields())
+    table.clustering_fields = list(LIVE_CLUSTERED_BY)
+    return partitioned(table, LIVE_DAY, LIVE_DESCRIPTION, kms_key)
+
+
 def make_live_table(destination: Destination, name: TableName) -> None:
     """Make the table of live windows and its view where they are missing; the dataset is there.
 
     ``destination`` is that of the sales. Raises ``UsageError`` when a table that is there does not
     fit.
     """
-    from google.cloud import bigquery  # noqa: PLC0415
-
     client = bigquery_client(name.project)
-    fields = live_fields()
+    wanted = live_table(name, destination.kms_key)
     with cloud_errors("look at", f"table {name}", needs=NEEDS):
         there = table_there(client, name.path)
     if there is not None:
-        check_fits(name, there, fields, destination.kms_key)
+        check_fits(name, there, wanted.schema, destination.kms_key)
     else:
-        table = bigquery.Table(name.path, schema=fields)
-        table.description = "Sums of live windows; ask the view, which takes every sale once."
-        # Not by the window: a stream may write to no partition that is long past.
-        table.time_partitioning = bigquery.TimePartitioning(type_="DAY", field=_EMITTED)
-        table.clustering_fields = [_START, REGION, CATEGORY]
-        if destination.kms_key is not None:
-            table.encryption_configuration = bigquery.EncryptionConfiguration(destination.kms_key)
         with cloud_errors("make", f"table {name}", needs=NEEDS):
-            client.create_table(table, exists_ok=True, retry=bigquery_retry())
+            client.create_table(wanted, exists_ok=True, retry=bigquery_retry())
     make_views(client, name, views_there(client, name, [live_view(name)]))

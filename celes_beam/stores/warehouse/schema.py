@@ -69,7 +69,7 @@ def sales_table(name: TableName, in_path: Collection[str], kms_key: str | None) 
 
     table = bigquery.Table(name.path, schema=sales_fields(in_path))
     table.clustering_fields = list(CLUSTERED_BY)
-    return _partitioned(table, DATE, TABLE_DESCRIPTION, kms_key)
+    return partitioned(table, DATE, TABLE_DESCRIPTION, kms_key)
 
 
 def rejected_table(name: TableName, kms_key: str | None) -> Any:
@@ -77,7 +77,7 @@ def rejected_table(name: TableName, kms_key: str | None) -> Any:
     from google.cloud import bigquery  # noqa: PLC0415
 
     table = bigquery.Table(name.path, schema=rejected_fields())
-    return _partitioned(table, REJECTED_DAY, REJECTED_DESCRIPTION, kms_key)
+    return partitioned(table, REJECTED_DAY, REJECTED_DESCRIPTION, kms_key)
 
 
 def type_name(bigquery_type: str) -> str:
@@ -86,7 +86,8 @@ def type_name(bigquery_type: str) -> str:
     return _SAME_TYPE.get(upper, upper)
 
 
-def _partitioned(table: Any, column: str, description: str, kms_key: str | None) -> Any:
+def partitioned(table: Any, column: str, description: str, kms_key: str | None) -> Any:
+    """Add to a table's description: by day of a column, what it is, and who encrypts it."""
     from google.cloud import bigquery  # noqa: PLC0415
 
     table.time_partitioning = bigquery.TimePartitioning(type_="DAY", field=column)

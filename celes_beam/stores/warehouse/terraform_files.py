@@ -14,6 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from celes_beam.contract import DATE, REGION
+from celes_beam.stores.warehouse.live_table import (
+    LIVE_CLUSTERED_BY,
+    LIVE_DAY,
+    LIVE_DESCRIPTION,
+    live_fields,
+    live_table_name,
+    live_view,
+)
 from celes_beam.stores.warehouse.schema import (
     CLUSTERED_BY,
     REJECTED_DAY,
@@ -34,7 +42,11 @@ _TEMPLATE = TableName("${project}", "${dataset}", "${table}")
 def terraform_files() -> dict[str, str]:
     """Text of each file by its name: a schema a table, a query a view, and ``tables.json``."""
     rejected = TableName("", "", TABLE).rejected.table
-    views = [*views_of(_TEMPLATE), unique_view(_TEMPLATE)]
+    live = live_table_name(TableName("", "", TABLE)).table
+    views = {
+        **dict.fromkeys((*views_of(_TEMPLATE), unique_view(_TEMPLATE)), TABLE),
+        live_view(_TEMPLATE): live,
+    }
     sales = [*sales_fields((REGION,)), *stream_fields(keep_other_fields=True)]
     about = {
         "tables": {
@@ -48,13 +60,22 @@ def terraform_files() -> dict[str, str]:
                 "partitioned_by": REJECTED_DAY,
                 "clustered_by": None,
             },
+            live: {
+                "description": LIVE_DESCRIPTION,
+                "partitioned_by": LIVE_DAY,
+                "clustered_by": list(LIVE_CLUSTERED_BY),
+            },
         },
-        "views": {view.name: {"description": view.description} for view in views},
+        "views": {
+            view.name: {"description": view.description, "over": table}
+            for view, table in views.items()
+        },
     }
     return {
         "tables.json": _text(about),
         f"{TABLE}.schema.json": _schema(sales),
         f"{rejected}.schema.json": _schema(rejected_fields()),
+        f"{live}.schema.json": _schema(live_fields()),
         **{f"{view.name}.sql": view.query + "\n" for view in views},
     }
 
