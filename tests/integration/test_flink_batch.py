@@ -18,10 +18,12 @@ import pytest
 from celes_beam import cli
 from celes_beam.contract import COLUMN_NAMES
 from celes_beam.local.flink import JOBS, WORKERS
+from celes_beam.local.processes import Server
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
 from celes_beam.transforms.portable import worker_command
 from pipelines import aggregate, batch, generate, replay
+from tests.faults import FaultProxy
 from tests.flink_cluster import ON_FLINK, FlinkCluster, wait_for_workers
 from tests.numbered import until
 from tests.tools import ROOT, need_tool
@@ -31,6 +33,8 @@ pytestmark = ON_FLINK
 QUIET = ["--progress", "off"]
 ROWS = 40_000
 SECONDS = 90
+MOVE = {"method": "POST", "path": "/(rewriteTo|copyTo)/"}
+MOVED = 20
 
 
 @pytest.fixture
@@ -184,3 +188,39 @@ def test_the_local_cloud_tells_of_its_cluster(
     assert cli.main(["local", "up", "--only", "flink", *folder]) == 0
     assert "started flink-jobs\n" in capsys.readouterr().out
     assert flink.record(JOBS).ports == before.ports
+
+
+def test_a_shared_commit_outlives_a_worker_that_is_killed_in_the_middle(
+    flink: FlinkCluster, storage_server: Server, bucket: Any, tmp_path: Path
+) -> None:
+    root, told = f"gs://{bucket.name}/lake", tmp_path / "told.json"
+    line = [sys.executable, "-m", "pipelines.batch", "-i", sales_files(tmp_path / "in"), "-o", root]
+    line += ["-p", "region_de_venta,mes", "--run_id", tmp_path.name, "--summary_json", str(told)]
+    try:
+        with (
+            FaultProxy(storage_server.address) as proxy,
+            subprocess.Popen(
+                [*line, *QUIET, *flink.flags, "--parallelism", "4"],
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"STORAGE_EMULATOR_HOST": proxy.url},
+            ) as process,
+        ):
+            proxy.add("delay", lambda n: n > MOVED, **MOVE, seconds=1.0)
+            until(lambda: proxy.count(**MOVE) > MOVED or process.poll() is not None)
+            flink.kill(WORKERS[0])
+            _, err = process.communicate(timeout=SECONDS)
+            moves = proxy.count(**MOVE)
+    finally:
+        flink.mend()
+
+    assert (process.returncode, err) == (0, "")
+    job = flink.job(tmp_path.name)
+    assert flink.ask(f"jobs/{job['jid']}/exceptions")["exceptionHistory"]["entries"]
+    lake = Lake.open(root)
+    (run,) = lake.runs()
+    assert MOVED < len(run.all_files) < moves
+    found = verify(lake)
+    rows = json.loads(told.read_text())["rows_accepted"]
+    assert (found.problems, found.notes, found.rows) == ((), (), rows)
+    assert not list(lake.storage.list("_staging"))

@@ -104,11 +104,15 @@ class LocalStorage:
                     # A path object of each of a hundred thousand names takes half a minute.
                     os.rename(old, new)  # noqa: PTH104
                 except FileNotFoundError:
-                    # More often than not the folder is there, so it is made only when it is not.
-                    if self.exists(target):
-                        return
-                    if not self.exists(source) or attempt == _ATTEMPTS - 1:
+                    # The source first: another process may move it just now, and once it is gone
+                    # the target is there.
+                    if not self.exists(source):
+                        if self.exists(target):
+                            return
                         raise
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+                    # More often than not the folder is there, so it is made only when it is not.
                     self._path(target).parent.mkdir(parents=True, exist_ok=True)
                 else:
                     return

@@ -146,6 +146,26 @@ def test_move_makes_a_folder_again_that_another_process_removed(
     assert len(calls) == 3
 
 
+def test_another_process_may_move_it_between_two_looks(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(storage, "a")
+    another = LocalStorage(storage.root)
+    moves = iter([another.move])
+
+    def moved_after_the_look(self: LocalStorage, name: str) -> bool:
+        there = Path(self.uri(name)).exists()
+        if self is storage:
+            for move in moves:
+                move("a", "p=1/a")
+        return there
+
+    monkeypatch.setattr(LocalStorage, "exists", moved_after_the_look)
+    storage.move("a", "p=1/a")
+    monkeypatch.undo()
+    assert names(storage) == ["p=1/a"]
+
+
 def test_delete_takes_empty_folders_along_but_not_the_root(storage: LocalStorage) -> None:
     put(storage, "p=1/q=1/a", "p=1/b")
     storage.delete("p=1/q=1/a")
