@@ -208,8 +208,13 @@ def test_a_shared_commit_outlives_a_worker_that_is_killed_in_the_middle(
         ):
             proxy.add("delay", lambda n: n > MOVED, **MOVE, seconds=1.0)
             until(lambda: proxy.count(**MOVE) > MOVED or process.poll() is not None)
-            flink.kill(WORKERS[0])
-            _, err = process.communicate(timeout=SECONDS)
+            try:
+                flink.kill(WORKERS[0])
+                # All slots are taken, so the job waits for the next task manager.
+                flink.mend()
+                _, err = process.communicate(timeout=SECONDS)
+            finally:
+                process.kill()
             moves = proxy.count(**MOVE)
     finally:
         flink.mend()
