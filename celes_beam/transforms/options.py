@@ -6,6 +6,7 @@ import difflib
 import errno
 import logging
 import re
+import shutil
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -80,7 +81,10 @@ def new_pipeline(options: PipelineOptions) -> beam.Pipeline:
         portable.set_up(options)
         check_slots(options)
     with _runner_set_up(options):
-        return beam.Pipeline(runner=runner, options=options)
+        pipeline = beam.Pipeline(runner=runner, options=options)
+    # For transforms of other languages, of which there are none; Beam would leave it, one a round.
+    shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
+    return pipeline
 
 
 def run_to_end(
