@@ -31,6 +31,7 @@ from celes_beam.stores.datasets import gcs_claim, gcs_output
 from celes_beam.stores.datasets.gcs_output import CLAIM, GcsOutput
 from celes_beam.stores.inputs.files import list_inputs
 from celes_beam.stores.lake.measure import measure_file
+from celes_beam.stores.results.gcs_result_folder import GcsResultFolder
 from pipelines import aggregate, batch, generate
 from tests.faults import FaultProxy, every
 
@@ -365,6 +366,32 @@ def test_of_runs_at_once_one_writes_all(bucket: Any, tmp_path: Path) -> None:
     assert content_of(bucket, "v/") == {
         name: str(won.index(True)).encode() for name in ("0", "1", "2", "3", "4", "last")
     }
+
+
+def test_a_result_may_be_taken_away_between_two_looks(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = GcsResultFolder(f"gs://{bucket.name}/result")
+    put(bucket, "result/by_category.csv", "result/result.json")
+    others = iter([gcs_claim.Claim(f"{folder.output}/{CLAIM}")])
+    real = GcsOutput.read
+
+    def replaced_before_the_read(output: GcsOutput, name: str) -> bytes:
+        for other in others:
+            assert other.take()
+            bucket.blob("result/result.json").delete()
+            claims.append(other)
+        return real(output, name)
+
+    claims: list[gcs_claim.Claim] = []
+    monkeypatch.setattr(GcsOutput, "read", replaced_before_the_read)
+    try:
+        with pytest.raises(LakeExistsError, match="is being written by another run"):
+            folder.check("lake", overwrite=True)
+    finally:
+        for claim in claims:
+            claim.release()
+    assert claims
 
 
 def test_an_object_that_came_meanwhile_stays(bucket: Any, tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ from celes_beam.stores.warehouse.load import Loader
 from celes_beam.stores.warehouse.schema import sales_table
 from celes_beam.stores.warehouse.stream_tables import make_stream, stream_batch
 from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
-from celes_beam.stores.warehouse.tables import Destination
+from celes_beam.stores.warehouse.tables import Destination, make, make_views, views_there
+from celes_beam.stores.warehouse.views import View
 from celes_beam.stores.warehouse.warehouse import Warehouse
 from celes_beam.stores.warehouse.write_streams import WriteStreams
 from pipelines import batch
@@ -312,6 +313,35 @@ def test_two_tables_of_one_dataset_have_views_each(lake: Lake, table: TableName)
     names = [table.beside(n).path for n in ("ventas_por_region", second.views[1])]
     totals = [query(f"SELECT SUM(total) FROM `{name}`") for name in names]
     assert totals == [[(Decimal("5.25"),)], [(Decimal("15.29"),)]]
+
+
+def test_two_tables_made_at_once_have_views_each(table: TableName) -> None:
+    """Both find the short names free."""
+    make(Destination(table), ())
+    client, others = bigquery_client(PROJECT), [table.beside("unas"), table.beside("otras")]
+    free = View("ventas_por_mes", f"SELECT * FROM `{table.path}`", "Sales.")
+    looks = [views_there(client, name, [free]) for name in others]
+    for name, look in zip(others, looks, strict=True):
+        make_views(client, name, look)
+    found = [views_there(client, name, [free]) for name in others]
+    assert [(n.table, made) for look in found for n, _, made in look] == [
+        ("ventas_por_mes", True),
+        ("otras_ventas_por_mes", True),
+    ]
+
+
+def test_columns_are_added_to_a_table_that_another_process_changes(
+    table: TableName, bigquery_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in would take what was sent; Google refuses it for the table's new state."""
+    make(Destination(table), ())
+    with FaultProxy(bigquery_server.address) as proxy:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", proxy.url)
+        refused = proxy.add("answer", nth(1), method="PATCH", path="/tables/", status=412)
+        made = make_stream(Destination(table))
+    assert refused.happened == 1
+    assert not made.columns_missing
+    assert {"_message_id", "_ingested_at"} <= {f.name for f in made.sales.schema}
 
 
 def test_a_dry_run_changes_nothing(lake: Lake, table: TableName) -> None:

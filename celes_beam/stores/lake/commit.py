@@ -275,9 +275,8 @@ class CommitLog:
         try:
             return self._read(run_id)
         except StorageError:
-            if self._storage.exists(decision_name(run_id)):
-                raise
-            return None
+            # It may have been decided since; or there it is, and cannot be read.
+            return self._read(run_id) if self._storage.exists(decision_name(run_id)) else None
 
     def _read(self, run_id: str) -> Decision:
         if run_id not in self._decisions:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from celes_beam.contract import CATEGORY, DATE, REGION
 from celes_beam.errors import IntegrityError, StorageError, UsageError
+from celes_beam.stores.lake.attempt import give_up
 from celes_beam.stores.lake.lake import Lake, Snapshot
 from celes_beam.stores.lake.loads import LOADS, unloaded_paths
 from celes_beam.stores.lake.local_storage import storage_errors
@@ -113,8 +114,8 @@ def compact(lake: Lake, *, target_bytes: int, run_id: str | None = None) -> Mani
                 retired=tuple(f.path for m in merges for f in m.sources),
             )
         )
-    except BaseException:
-        lake.discard(staging)
+    except BaseException as error:
+        give_up(lake, run_id, staging, error)
         raise
 
 

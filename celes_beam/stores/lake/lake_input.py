@@ -16,7 +16,7 @@ from celes_beam.stores.lake.lake_reader import LakeFile, LakeReader
 from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.manifest import Manifest
 from celes_beam.stores.lake.plain_folder import PlainReader, plain_files
-from celes_beam.stores.lake.storage import open_storage
+from celes_beam.stores.lake.storage import Storage, open_storage
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,9 @@ def open_input(
     is_local = isinstance(storage, LocalStorage)
     if is_local and not Path(root).exists():
         raise InputError(f"--input {root}: there is no such folder; give that of a lake")
-    if next(storage.list(COMMITS, recursive=False), None) is None:
-        files = plain_files(storage)
+    files = None if _is_lake(storage) else plain_files(storage)
+    # Looked at again when files are listed: they may be a part of those of a first commit.
+    if files is not None and not _is_lake(storage):
         if not files:
             if not is_local and next(storage.list(), None) is None:
                 raise InputError(f"--input {root}: there is nothing there; give a lake's folder")
@@ -84,6 +85,10 @@ def open_input(
         snapshot.total,
         snapshot.runs,
     )
+
+
+def _is_lake(storage: Storage) -> bool:
+    return next(storage.list(COMMITS, recursive=False), None) is not None
 
 
 def _as_fixed(

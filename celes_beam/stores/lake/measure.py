@@ -98,13 +98,14 @@ def check_bytes(file: BinaryIO, name: str, *, size: int, crc32c: str) -> None:
     """
     try:
         found_size, found_crc32c = checksum(file)
+        # In a bucket this asks for the object again, which may be gone by now.
+        file.seek(0)
     except READ_ERRORS as error:
         raise _unreadable(name, error) from error
     if found_size != size:
         raise IntegrityError(f"{name}: {found_size:,} bytes, but {size:,} were committed")
     if found_crc32c != crc32c:
         raise IntegrityError(f"{name}: its checksum is {found_crc32c}, but {crc32c} was committed")
-    file.seek(0)
 
 
 def _unreadable(name: str, error: Exception) -> CelesError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from itertools import islice
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -58,9 +58,8 @@ def read_lists(storage: Storage, manifest: Manifest) -> Iterator[Identities]:
     Raises ``StorageError`` when a list is gone, ``IntegrityError`` when it cannot be read.
     """
     for file in manifest.replayed.files if manifest.replayed else ():
-        with _open(storage, manifest, file) as opened:
-            for batch in batches(open_parquet(opened, file.path), file.path):
-                yield from_arrow(batch.column(0))
+        for batch in _batches(storage, manifest, file):
+            yield from_arrow(batch.column(0))
 
 
 def replayed_before(storage: Storage, manifests: Iterable[Manifest]) -> IdentitySet:
@@ -104,12 +103,19 @@ def check_not_replayed(storage: Storage, draft: Manifest, commits: Commits) -> N
             )
 
 
-def _open(storage: Storage, manifest: Manifest, file: ReplayedFile) -> BinaryIO:
-    # A commit may be between its decision and its publication, by any process.
-    for name in (file.path, f"{manifest.staging}/{file.staged}"):
+def _batches(storage: Storage, manifest: Manifest, file: ReplayedFile) -> Iterator[pa.RecordBatch]:
+    # A commit may be between its decision and its publication, by any process: a list may be moved
+    # before it is opened, and in a bucket also while it is being read.
+    given = 0
+    for name in (file.path, f"{manifest.staging}/{file.staged}", file.path):
         try:
-            return storage.open(name)
-        except StorageError:
-            if storage.exists(name):
-                raise
-    return storage.open(file.path)
+            with storage.open(name) as opened:
+                parquet = open_parquet(opened, file.path)
+                for batch in islice(batches(parquet, file.path), given, None):
+                    given += 1
+                    yield batch
+        except StorageError as error:
+            failure = error
+        else:
+            return
+    raise failure

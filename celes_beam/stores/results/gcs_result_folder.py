@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from celes_beam.errors import ConfigError, IntegrityError
+from celes_beam.errors import ConfigError, IntegrityError, StorageError
 from celes_beam.stores.datasets.gcs_output import GcsOutput, temporary_work_folder
 from celes_beam.stores.lake.gcs_storage import GcsStorage
 from celes_beam.stores.results.result_folder import ResultFolder, is_hidden, is_result_name
@@ -37,7 +37,11 @@ class GcsResultFolder(ResultFolder):
                 f"--output {self.output} is inside the input, whose readers would take it for "
                 "sales: give another folder"
             )
-        self._check_names(self._folder().names(), overwrite=overwrite)
+        try:
+            self._check_names(self._folder().names(), overwrite=overwrite)
+        except StorageError:
+            # Another run takes the result away, and claims the folder before: so it is told now.
+            self._check_names(self._folder().names(), overwrite=overwrite)
 
     @contextmanager
     def work_folder(self) -> Iterator[str]:

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import msgspec
 
-from celes_beam.errors import ConfigError, IntegrityError, UsageError
+from celes_beam.errors import ConfigError, IntegrityError, StorageError, UsageError
+from celes_beam.stores.cloud.read_failures import READ_ERRORS
 from celes_beam.stores.lake.local_storage import LocalStorage, storage_errors
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import Storage, open_storage
@@ -180,8 +181,12 @@ class Journal:
         data = self._storage.read(name + _ENTRY)
         return decode_entry(data, self.uri(name)), data
 
-    def headers(self, names: Iterable[str]) -> list[Header]:
-        """The headers of entries, a few at a time where that is faster."""
+    def has(self, name: str) -> bool:
+        """Whether an entry is there still; one that was applied and is old may be deleted."""
+        return self._storage.exists(name + _ENTRY)
+
+    def headers(self, names: Iterable[str]) -> list[Header | None]:
+        """The headers of entries, a few at a time where that is faster; None for one deleted."""
         return each(self._header, names, at_once=self._storage.at_once)
 
     def mark_applied(self, name: str) -> None:
@@ -218,7 +223,7 @@ class Journal:
         """Delete marks and notes whose entries are gone: their deletion was cut short."""
         for name in (listing.marked | listing.notes.keys()) - listing.entries.keys():
             # It may have been put while the listing was made.
-            if not self._storage.exists(name + _ENTRY):
+            if not self.has(name):
                 self._delete_notes(listing, name)
 
     def _delete_notes(self, listing: Listing, name: str) -> None:
@@ -227,9 +232,16 @@ class Journal:
         if name in listing.marked:
             self._storage.delete(name + _APPLIED)
 
-    def _header(self, name: str) -> Header:
-        with self._storage.open(name + _ENTRY) as file:
-            return read_header(file, self.uri(name))
+    def _header(self, name: str) -> Header | None:
+        try:
+            with self._storage.open(name + _ENTRY) as file:
+                return read_header(file, self.uri(name))
+        except (StorageError, *READ_ERRORS) as error:
+            if not self.has(name):
+                return None
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(f"cannot read {self.uri(name)}: {error}; run it again") from error
 
 
 def writer_of(name: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+from celes_beam.errors import StorageError
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import Manifest
 from celes_beam.stores.lake.parquet_writer import Layout
@@ -46,6 +48,7 @@ class Keeper:
         self._found = Listing()
         self._idle_us = 0
         self._marked: str | None = None
+        self._settled: set[str] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -61,10 +64,9 @@ class Keeper:
         if self._flusher is not None and waiting:
             flushed = self._flusher.named(waiting)
             waiting = [name for name in waiting if name not in flushed]
-        for name in waiting:
-            self._writer.recover(name)
+        recovered = sum(self._recover(name) for name in waiting)
         self._journal.sweep(found)
-        return len(waiting)
+        return recovered
 
     def lately(self) -> Iterator[tuple[list[str], int]]:
         """Keys of messages of entries within the window, oldest first, and when they were put."""
@@ -73,7 +75,9 @@ class Keeper:
         young = [n for n in entries if self._put_at(self._found, n) >= before]
         young.sort(key=lambda name: entries[name].modified)
         for name, header in zip(young, self._journal.headers(young), strict=True):
-            yield header.keys, self._put_at(self._found, name)
+            # By the window of another process, or its clock, it was old, and is deleted.
+            if header is not None:
+                yield header.keys, self._put_at(self._found, name)
 
     def begin(self, seconds: float) -> None:
         """Keep the journal every so often, until ``end``."""
@@ -96,7 +100,15 @@ class Keeper:
                 self._marked = mine
             listing = self._journal.listing()
             applied = self._applied(listing, mine)
-            commits = self._flusher.flush(listing, applied) if self._flusher is not None else []
+            commits: list[Manifest] = []
+            if self._flusher is not None:
+                others = {name for name in applied if writer_of(name) != self._writer.name}
+                if others - self._settled:
+                    # That they were applied was seen in the listing, which may have passed by what
+                    # was noted of them until then.
+                    listing = replace(listing, notes=self._journal.listing().notes)
+                commits = self._flusher.flush(listing, applied)
+                self._settled = others
             self._on_commits(len(commits))
             before = self._now_us() - self._window_us
             over = [name for name in applied if self._put_at(listing, name) < before]
@@ -123,6 +135,16 @@ class Keeper:
             except Exception as error:  # noqa: BLE001 - raised where it is heard
                 self._failure = error
                 return
+
+    def _recover(self, name: str) -> bool:
+        """Apply an entry; False when another process has, and has deleted it since."""
+        try:
+            self._writer.recover(name)
+        except StorageError:
+            if self._journal.has(name):
+                raise
+            return False
+        return True
 
     def _applied(self, listing: Listing, mine: str | None) -> list[str]:
         unapplied = set(listing.unapplied())

@@ -23,6 +23,8 @@ DEFAULT_LOCATION = "US"
 """Where BigQuery makes a dataset when it is not told."""
 _OWNER_LABEL = "celes_table"
 NEEDS = "roles/bigquery.dataEditor and roles/bigquery.jobUser"
+_UPDATES = 5
+"""Requests to add columns to a table that others change meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,28 @@ def _add_columns(client: Any, name: TableName, seen: Tables) -> None:
                     f"{field.field_type}",
                     job_retry=None,
                 ).result()
-        seen.sales.schema = [*seen.sales.schema, *seen.columns_missing]
-        client.update_table(seen.sales, ["schema"], retry=bigquery_retry())
+        _extend(client, seen.sales, seen.columns_missing)
+
+
+def _extend(client: Any, table: Any, fields: Sequence[Any]) -> None:
+    """Add fields to a table as it was when it was looked at, or as another process left it."""
+    from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415
+
+    for left in reversed(range(_UPDATES)):
+        has = {f.name for f in table.schema}
+        missing = [f for f in fields if f.name not in has]
+        if not missing:
+            return
+        table.schema = [*table.schema, *missing]
+        try:
+            client.update_table(table, ["schema"], retry=bigquery_retry())
+        except PreconditionFailed:
+            # Perhaps by a try of ours whose answer was lost.
+            if not left:
+                raise
+            table = client.get_table(table.reference, retry=bigquery_retry())
+        else:
+            return
 
 
 def _dataset(destination: Destination, location: str) -> Any:
@@ -203,16 +225,24 @@ def views_there(
 
 def make_views(client: Any, name: TableName, views: Iterable[tuple[TableName, View, bool]]) -> None:
     """Make those views of a table that ``views_there`` says are missing."""
+    missing = [(view_name, view) for view_name, view, made in views if not made]
+    for view_name, view in missing:
+        _make_view(client, name, view_name, view)
+    # Another table's may have taken a short name since it was looked at.
+    for view_name, view, made in views_there(client, name, [view for _, view in missing]):
+        if not made:
+            _make_view(client, name, view_name, view)
+
+
+def _make_view(client: Any, name: TableName, view_name: TableName, view: View) -> None:
     from google.cloud import bigquery  # noqa: PLC0415
 
-    for view_name, view, made in views:
-        if not made:
-            described = bigquery.Table(view_name.path)
-            described.view_query = view.query
-            described.description = view.description
-            described.labels = {_OWNER_LABEL: _owner(name)}
-            with cloud_errors("make", f"view {view_name}", needs=NEEDS):
-                client.create_table(described, exists_ok=True, retry=bigquery_retry())
+    described = bigquery.Table(view_name.path)
+    described.view_query = view.query
+    described.description = view.description
+    described.labels = {_OWNER_LABEL: _owner(name)}
+    with cloud_errors("make", f"view {view_name}", needs=NEEDS):
+        client.create_table(described, exists_ok=True, retry=bigquery_retry())
 
 
 def _views_of(name: TableName, beside: Beside) -> tuple[View, ...]:

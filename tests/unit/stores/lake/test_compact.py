@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from celes_beam.errors import IntegrityError, LakeConflictError, UsageError
+from celes_beam.errors import IntegrityError, LakeConflictError, StorageError, UsageError
 from celes_beam.stores.lake import compact as compact_module
 from celes_beam.stores.lake.compact import compact, plan_merges
 from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.manifest import DataFile, InputRecord
 from celes_beam.stores.lake.measure import checksum
 from celes_beam.stores.lake.verify import verify
@@ -270,6 +271,24 @@ def test_another_lake_made_while_it_looked_is_nothing_to_merge(
     monkeypatch.setattr(Lake, "claim", overtaken_first)
     assert compact(lake, target_bytes=MB) is None
     assert not (root(lake) / "_staging").exists()
+
+
+def test_a_compaction_that_was_decided_keeps_its_files_when_publishing_fails(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = visible_sales(root(lake))
+
+    def refuse(storage: LocalStorage, source: str, target: str) -> None:
+        raise StorageError(f"the disk refuses {target}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStorage, "move", refuse)
+        with pytest.raises(StorageError, match="the disk refuses"):
+            compact(lake, target_bytes=MB, run_id="merged")
+    assert [m.run_id for m in Lake.open(lake.storage.root).runs()][-1] == "merged"
+    assert visible_sales(root(lake)) == before
+    assert verify(lake).problems == ()
+    assert "run merged is committed all the same" in caplog.text
 
 
 def test_a_target_must_be_positive(lake: Lake) -> None:

@@ -263,6 +263,25 @@ def test_an_unknown_mode_or_run_id_is_refused(lake: Lake) -> None:
         lake.prepare(run_id="../r", if_exists="error")
 
 
+def test_a_worker_with_the_same_attempt_may_decide_between_two_looks(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runners may do a bundle twice at once; what both have staged is one and the same."""
+    mine = draft(lake, "r", SALES, inputs=(MONDAY,))
+    others = iter([CommitLog(lake.storage)])
+    real = CommitLog.claim
+
+    def decided_before_the_claim(log: CommitLog, *how: Any) -> int:
+        for other in others:
+            other.decide(mine)
+        return real(log, *how)
+
+    monkeypatch.setattr(CommitLog, "claim", decided_before_the_claim)
+    lake.commit(mine)
+    assert visible_sales(root(lake)) == PLAIN
+    assert [m.staging for m in lake.runs()] == [mine.staging]
+
+
 def test_an_append_is_partitioned_like_the_lake(lake: Lake) -> None:
     commit_sales(lake, "a", SALES)
     with pytest.raises(UsageError, match="--partition_by mes,anio: the lake is partitioned by reg"):

@@ -22,7 +22,7 @@ from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.log_index import Index
 from celes_beam.stores.lake.manifest import DataFile, InputRecord, Manifest
-from celes_beam.stores.lake.segments import INDEXES, SEGMENTS, index_name
+from celes_beam.stores.lake.segments import INDEXES, SEGMENTS, Segments, index_name
 
 IMPATIENT = Patience(seconds=0)
 
@@ -278,6 +278,32 @@ def test_who_announced_and_has_not_decided_is_looked_for_on(
     assert index is not None
     assert index.head.pending == ()
     assert "late" in index.run_ids
+
+
+def test_who_decides_while_it_is_looked_for_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, slow = lake_of(tmp_path), lake_of(tmp_path)
+    for number in range(4):
+        append(lake, f"r{number}", f"x{number}")
+    late = stage(slow, "late")
+    steps = iter([lambda: CommitLog(slow.storage).decide(late)])
+    real = LocalStorage.read
+
+    def decided_after_the_look(storage: LocalStorage, name: str) -> bytes:
+        try:
+            return real(storage, name)
+        except StorageError:
+            for step in steps:
+                step()
+            raise
+
+    Segments(slow.storage).announce("late")
+    monkeypatch.setattr(LocalStorage, "read", decided_after_the_look)
+    seen = CommitLog(lake.storage).load()
+    assert seen.index is not None
+    assert next(steps, None) is None
+    assert [m.run_id for m in seen.undone] == ["late"]
 
 
 def test_who_announces_in_a_segment_that_was_closed_does_so_again(

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from celes_beam.contract import SCHEMA
-from celes_beam.errors import IntegrityError
+from celes_beam.errors import IntegrityError, StorageError
 from celes_beam.stores.lake import measure
-from celes_beam.stores.lake.measure import checksum, content
+from celes_beam.stores.lake.measure import check_bytes, checksum, content
 from tests.sales import sales_batch
 
 EARLY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -54,3 +54,16 @@ def test_a_file_without_rows() -> None:
 def test_what_is_no_parquet_is_named(data: bytes) -> None:
     with pytest.raises(IntegrityError, match=r"p=1/a\.parquet cannot be read as Parquet: "):
         content(io.BytesIO(data), "p=1/a.parquet")
+
+
+class Deleted(io.BytesIO):
+    """An object that is deleted once it was read: going back asks for it again."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        raise FileNotFoundError(2, f"google::cloud::Status(NOT_FOUND: {offset} {whence})")
+
+
+def test_a_file_that_is_gone_after_it_was_compared_is_no_surprise() -> None:
+    size, crc32c = checksum(io.BytesIO(b"rows"))
+    with pytest.raises(StorageError, match="a: reading failed: it is not there"):
+        check_bytes(Deleted(b"rows"), "a", size=size, crc32c=crc32c)

@@ -10,9 +10,13 @@ import pytest
 
 from celes_beam.contract import AMOUNT, CATEGORY, COLUMN_NAMES, DATE, ID, REGION
 from celes_beam.errors import ColumnError, InputError
+from celes_beam.stores.lake import lake_input
+from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.lake_reader import LakeFile
 from celes_beam.stores.lake.plain_folder import PlainReader, plain_files
-from celes_beam.stores.lake.storage import open_storage
+from celes_beam.stores.lake.storage import Storage, open_storage
 from tests.answers import rows_of
+from tests.lakes import commit_sales
 from tests.sales import RULES
 
 DAY = datetime(2024, 5, 3, tzinfo=UTC)
@@ -119,3 +123,18 @@ def test_int96_dates_do_not_wrap_around(tmp_path: Path) -> None:
         else:
             with pytest.raises(InputError, match=r"row 1: .* is out_of_range: '2608"):
                 read(tmp_path)
+
+
+def test_a_first_commit_may_come_while_a_folder_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is published by then may be a part of it."""
+    lake = Lake.open(str(tmp_path))
+
+    def committed_meanwhile(storage: Storage) -> tuple[LakeFile, ...]:
+        commit_sales(lake, "r", [("Hogar", "Norte", 100), ("Ropa", "Sur", 250)])
+        return plain_files(storage)[:1]
+
+    monkeypatch.setattr(lake_input, "plain_files", committed_meanwhile)
+    found = lake_input.open_input(str(tmp_path), RULES.started)
+    assert (found.rows, len(found.files)) == (2, 2)

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
+from celes_beam.contract import MESSAGE_ID
 from celes_beam.errors import ConfigError, IntegrityError, StorageError, UsageError
 from celes_beam.sales.messages import Messages
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
 from celes_beam.stores.stream.delivery import Delivery, DeliverySpec
 from celes_beam.stores.stream.flush import Flusher
-from celes_beam.stores.stream.journal import Journal
+from celes_beam.stores.stream.journal import Journal, Listing
+from celes_beam.stores.stream.writer import JournalWriter
 from celes_beam.stores.warehouse.table_name import parse_table_name
 from celes_beam.stores.warehouse.tables import Destination
 from tests.memory_sinks import Faults, Killed, MemoryCloud
@@ -405,6 +407,63 @@ def test_a_process_recovers_what_another_is_at(tmp_path: Path) -> None:
     assert cloud.sales.ids == accepted_ids(range(30))
     assert len(cloud.rejected.rows) == 3
     check_lake(spec.lake, range(30))
+
+
+@pytest.mark.parametrize(("at", "waits"), [("recover", True), ("headers", False)])
+def test_another_process_may_delete_old_entries_while_one_starts(
+    at: str, waits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its clock, or its window, they are old; and they are applied, and in the lake."""
+    cloud = MemoryCloud()
+    running = Delivery(spec_of(tmp_path, dedupe_minutes=0), sinks=lambda _: cloud.sinks())
+    running.start()
+    running.deliver(sale_messages(range(20, 30)))
+    if not waits:
+        running.deliver(sale_messages(range(30, 40)))
+    numbers = range(10, 30 if waits else 40)
+    flushes = iter([running.flush])
+    owner = JournalWriter if at == "recover" else Journal
+    real = getattr(owner, at)
+
+    def after_a_flush(one: Any, *args: Any) -> Any:
+        for flush in flushes:
+            flush()
+        return real(one, *args)
+
+    monkeypatch.setattr(owner, at, after_a_flush)
+    with Delivery(spec_of(tmp_path), sinks=lambda _: cloud.sinks()) as other:
+        other.deliver(sale_messages(range(10, 20)))
+    running.close()
+    assert cloud.sales.ids == accepted_ids(numbers)
+    check_lake(spec_of(tmp_path).lake, numbers)
+
+
+def test_rows_that_were_refused_while_a_journal_was_listed_are_not_in_the_lake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is put while a folder is listed may be in the listing, or not."""
+    cloud = MemoryCloud()
+    cloud.sales.refuses = lambda row: "no" if row[MESSAGE_ID] == "m3" else None
+    spec = spec_of(tmp_path)
+    assert spec.journal_root is not None
+    keeping, writing = (Delivery(spec, sinks=lambda _: cloud.sinks()) for _ in range(2))
+    keeping.start()
+    writing.start()
+    writes = iter([range(10), range(10, 20)])
+    real = Journal.listing
+
+    def listed_while_another_writes(journal: Journal) -> Listing:
+        for numbers in writes:
+            writing.deliver(sale_messages(numbers))
+            return replace(real(journal), notes={})
+        return real(journal)
+
+    monkeypatch.setattr(Journal, "listing", listed_while_another_writes)
+    assert keeping.flush() == []
+    (commit,) = keeping.flush()
+    assert commit.rows_rejected == len(rejected_ids(range(10))) + 1
+    keeping.close()
+    writing.close()
 
 
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
