@@ -275,9 +275,10 @@ class CommitLog:
         try:
             return self._read(run_id)
         except StorageError:
-            if self._storage.exists(decision_name(run_id)):
-                raise
-            return None
+            if not self._storage.exists(decision_name(run_id)):
+                return None
+        # It may have been decided between the two looks; what is there now stays there.
+        return self._read(run_id)
 
     def _read(self, run_id: str) -> Decision:
         if run_id not in self._decisions:

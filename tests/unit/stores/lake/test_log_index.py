@@ -280,6 +280,40 @@ def test_who_announced_and_has_not_decided_is_looked_for_on(
     assert "late" in index.run_ids
 
 
+def test_a_run_may_decide_between_two_looks_at_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, slow = lake_of(tmp_path), lake_of(tmp_path)
+    for number in range(3):
+        append(lake, f"r{number}", f"x{number}")
+    late = stage(slow, "late", inputs=(record("late"),))
+    read, put = LocalStorage.read, LocalStorage.put_if_absent
+    seen: list[list[InputRecord]] = []
+
+    def puts(storage: LocalStorage, name: str, data: bytes) -> bool:
+        if storage is not slow.storage or name != "_commits/late.json":
+            return put(storage, name, data)
+        decided: list[bool] = []
+
+        def read_then_decided(storage: LocalStorage, wanted: str) -> bytes:
+            try:
+                return read(storage, wanted)
+            except StorageError:
+                if wanted == name and not decided:
+                    decided.append(put(slow.storage, name, data))
+                raise
+
+        monkeypatch.setattr(LocalStorage, "read", read_then_decided)
+        seen.append(lake.unread([record("late")]))
+        monkeypatch.setattr(LocalStorage, "read", read)
+        return decided[0]
+
+    monkeypatch.setattr(LocalStorage, "put_if_absent", puts)
+    slow.commit(late, reprocess=True)
+    assert seen == [[]]
+    same(tmp_path)
+
+
 def test_who_announces_in_a_segment_that_was_closed_does_so_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
