@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -105,11 +106,9 @@ def check_not_replayed(storage: Storage, draft: Manifest, commits: Commits) -> N
 
 
 def _open(storage: Storage, manifest: Manifest, file: ReplayedFile) -> BinaryIO:
-    # A commit may be between its decision and its publication, by any process.
+    # A commit may be between its decision and its publication, by any process. What is not in its
+    # place yet is staged; what has left its staging is in its place, and stays there.
     for name in (file.path, f"{manifest.staging}/{file.staged}"):
-        try:
+        with suppress(StorageError):
             return storage.open(name)
-        except StorageError:
-            if storage.exists(name):
-                raise
     return storage.open(file.path)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import numpy as np
 import pytest
 
-from celes_beam.errors import IntegrityError, LakeConflictError
+from celes_beam.errors import IntegrityError, LakeConflictError, StorageError
 from celes_beam.stores.lake.history import history
 from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.manifest import Manifest, Replayed
+from celes_beam.stores.lake.publish import publish
 from celes_beam.stores.lake.replayed import read_lists, replayed_before, stage_list
 from tests.lakes import commit_sales, draft
 
@@ -49,6 +52,24 @@ def test_what_was_replayed_is_known_from_then_on(lake: Lake) -> None:
 def test_a_list_is_read_before_it_is_in_its_place(lake: Lake) -> None:
     (identities,) = read_lists(lake.storage, replay_of(lake, "r1", range(3)))
     assert identities.tolist() == [b"%016d" % n for n in range(3)]
+
+
+def test_a_list_may_come_to_its_place_between_two_looks(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided = lake.decide(replay_of(lake, "r1", range(3)))
+    open_ = LocalStorage.open
+
+    def published_after_the_look(storage: LocalStorage, name: str) -> BinaryIO:
+        try:
+            return open_(storage, name)
+        except StorageError:
+            publish(lake.storage, decided)
+            raise
+
+    monkeypatch.setattr(LocalStorage, "open", published_after_the_look)
+    (identities,) = read_lists(LocalStorage(lake.storage.root), decided)
+    assert len(identities) == 3
 
 
 def test_a_row_in_common_is_a_conflict(lake: Lake) -> None:
