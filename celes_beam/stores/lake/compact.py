@@ -114,7 +114,10 @@ def compact(lake: Lake, *, target_bytes: int, run_id: str | None = None) -> Mani
             )
         )
     except BaseException:
-        lake.discard(staging)
+        # Once it is decided, what is staged is the lake's: its sources count no more.
+        decided = lake.find(run_id)
+        if decided is None or decided.staging != staging:
+            lake.discard(staging)
         raise
 
 

@@ -204,6 +204,11 @@ class Lake:
         try:
             return self._decided(draft) or self._decide(draft, reprocess)
         except (LakeConflictError, UsageError):
+            # Another worker with the same attempt may have decided meanwhile; what is staged is the
+            # lake's then, and must not go.
+            decided = self.find(draft.run_id)
+            if decided is not None and decided.staging == draft.staging:
+                return decided
             self.discard(draft.staging)
             raise
 

@@ -14,6 +14,7 @@ from celes_beam.errors import IntegrityError, LakeConflictError, UsageError
 from celes_beam.stores.lake import compact as compact_module
 from celes_beam.stores.lake.compact import compact, plan_merges
 from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.manifest import DataFile, InputRecord
 from celes_beam.stores.lake.measure import checksum
 from celes_beam.stores.lake.verify import verify
@@ -287,3 +288,21 @@ def test_settings_of_the_merged_commit_are_those_of_the_lake(tmp_path: Path) -> 
     assert kept["schema_hash"] == "abc"
     assert kept["rules_version"] == 7
     assert kept["partition_by"] == ("region_de_venta",)
+
+
+def test_a_compaction_that_is_cut_off_once_decided_is_finished_by_the_next(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = visible_sales(root(lake))
+    move = LocalStorage.move
+
+    def interrupted(storage: LocalStorage, source: str, target: str) -> None:
+        monkeypatch.setattr(LocalStorage, "move", move)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalStorage, "move", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compact(lake, target_bytes=MB, run_id="merge")
+    assert Lake.open(str(root(lake))).snapshot().rows == len(before)
+    assert visible_sales(root(lake)) == before
+    assert verify(lake).problems == ()

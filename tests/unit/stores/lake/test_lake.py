@@ -294,6 +294,24 @@ def test_an_overwrite_starts_the_ledger_anew(lake: Lake) -> None:
     assert lake.unread([TUESDAY, MONDAY]) == []
 
 
+def test_two_workers_with_one_attempt_commit_it_once(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One decides, and is slow to publish, when the other is about to claim its turn."""
+    begun = draft(lake, "r", SALES, inputs=(MONDAY,))
+    other = Lake.open(lake.storage.root)
+    claim = CommitLog.claim
+
+    def decided_meanwhile(log: CommitLog, *given: Any) -> int:
+        monkeypatch.setattr(CommitLog, "claim", claim)
+        other.decide(begun)
+        return claim(log, *given)
+
+    monkeypatch.setattr(CommitLog, "claim", decided_meanwhile)
+    assert lake.commit(begun).staging == begun.staging
+    assert visible_sales(root(lake)) == PLAIN
+
+
 def test_an_input_that_another_run_took_in_meanwhile_is_not_taken_in_twice(lake: Lake) -> None:
     mine = draft(lake, "a", SALES, inputs=(MONDAY, TUESDAY))
     commit_sales(lake, "b", SALES, inputs=(TUESDAY,))
