@@ -21,8 +21,8 @@ from pathlib import Path
 
 import msgspec
 
-from celes_beam.errors import ConfigError, IntegrityError, UsageError
-from celes_beam.stores.lake.local_storage import LocalStorage, storage_errors
+from celes_beam.errors import ConfigError, IntegrityError, StorageError, UsageError
+from celes_beam.stores.lake.local_storage import LocalStorage, make_folder, storage_errors
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import Storage, open_storage
 from celes_beam.stores.lake.stored import StoredFile
@@ -180,8 +180,15 @@ class Journal:
         data = self._storage.read(name + _ENTRY)
         return decode_entry(data, self.uri(name)), data
 
-    def headers(self, names: Iterable[str]) -> list[Header]:
-        """The headers of entries, a few at a time where that is faster."""
+    def holds(self, name: str) -> bool:
+        """Whether an entry is there: another process may have deleted one that was listed."""
+        return self._storage.exists(name + _ENTRY)
+
+    def headers(self, names: Iterable[str]) -> list[Header | None]:
+        """The headers of entries, a few at a time where that is faster; None of one deleted since.
+
+        That is done with entries which are applied, flushed, and older than the window alone.
+        """
         return each(self._header, names, at_once=self._storage.at_once)
 
     def mark_applied(self, name: str) -> None:
@@ -227,8 +234,14 @@ class Journal:
         if name in listing.marked:
             self._storage.delete(name + _APPLIED)
 
-    def _header(self, name: str) -> Header:
-        with self._storage.open(name + _ENTRY) as file:
+    def _header(self, name: str) -> Header | None:
+        try:
+            file = self._storage.open(name + _ENTRY)
+        except StorageError:
+            if self.holds(name):
+                raise
+            return None
+        with file:
             return read_header(file, self.uri(name))
 
 
@@ -244,7 +257,7 @@ def _absolute(root: str) -> str:
 def _make_durable(root: Path) -> None:
     missing = [path for path in (root, *root.parents) if not path.exists()]
     with storage_errors("make", root):
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         for path in missing:
             descriptor = os.open(path.parent, os.O_RDONLY)
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 
+from celes_beam.errors import StorageError
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import Manifest
 from celes_beam.stores.lake.parquet_writer import Layout
@@ -61,10 +62,9 @@ class Keeper:
         if self._flusher is not None and waiting:
             flushed = self._flusher.named(waiting)
             waiting = [name for name in waiting if name not in flushed]
-        for name in waiting:
-            self._writer.recover(name)
+        recovered = sum(map(self._recover, waiting))
         self._journal.sweep(found)
-        return len(waiting)
+        return recovered
 
     def lately(self) -> Iterator[tuple[list[str], int]]:
         """Keys of messages of entries within the window, oldest first, and when they were put."""
@@ -73,7 +73,8 @@ class Keeper:
         young = [n for n in entries if self._put_at(self._found, n) >= before]
         young.sort(key=lambda name: entries[name].modified)
         for name, header in zip(young, self._journal.headers(young), strict=True):
-            yield header.keys, self._put_at(self._found, name)
+            if header is not None:
+                yield header.keys, self._put_at(self._found, name)
 
     def begin(self, seconds: float) -> None:
         """Keep the journal every so often, until ``end``."""
@@ -123,6 +124,16 @@ class Keeper:
             except Exception as error:  # noqa: BLE001 - raised where it is heard
                 self._failure = error
                 return
+
+    def _recover(self, name: str) -> bool:
+        """Apply an entry; False when another process has, and deleted it since."""
+        try:
+            self._writer.recover(name)
+        except StorageError:
+            if self._journal.holds(name):
+                raise
+            return False
+        return True
 
     def _applied(self, listing: Listing, mine: str | None) -> list[str]:
         unapplied = set(listing.unapplied())

@@ -407,6 +407,31 @@ def test_a_process_recovers_what_another_is_at(tmp_path: Path) -> None:
     check_lake(spec.lake, range(30))
 
 
+@pytest.mark.parametrize("method", ["headers", "read"])
+def test_a_process_may_delete_entries_while_another_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    cloud = MemoryCloud()
+    slow = Delivery(spec_of(tmp_path, dedupe_minutes=0), sinks=lambda _: cloud.sinks())
+    slow.start()
+    for batch in BATCHES[:2]:
+        slow.deliver(sale_messages(batch))
+    look = getattr(Journal, method)
+
+    def deleted_before_the_look(journal: Journal, *given: Any) -> Any:
+        monkeypatch.setattr(Journal, method, look)
+        assert len(slow.flush()) == 1
+        assert not journal.listing().entries
+        return look(journal, *given)
+
+    monkeypatch.setattr(Journal, method, deleted_before_the_look)
+    with Delivery(spec_of(tmp_path), sinks=lambda _: cloud.sinks()) as other:
+        assert other.deliver(sale_messages(BATCHES[2])).accepted == 18
+    slow.close()
+    assert cloud.sales.ids == accepted_ids(ALL)
+    check_lake(str(tmp_path / "lake"), ALL)
+
+
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
 def test_a_clean_end_leaves_nothing_to_do(delivery: str, tmp_path: Path) -> None:
     cloud = MemoryCloud()
