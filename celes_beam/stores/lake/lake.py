@@ -186,7 +186,8 @@ class Lake:
         the epoch and the retired files of its own ``claim``. Raises ``IntegrityError`` when counts,
         sums or staged files do not agree, ``LakeConflictError`` when the run was decided by another
         process, superseded, or (unless ``reprocess``) an input of an append was taken in by another
-        run meanwhile, and ``UsageError`` when it was in another version. An overwrite without rows
+        run meanwhile, and ``UsageError`` when it was in another version, or the lake has come to be
+        partitioned differently from an append. An overwrite without rows
         does not replace rows: ``TooManyRejectedError`` or ``LakeExistsError``. Nothing is visible
         then; after a conflict what was staged is deleted. Asked again by the same attempt, it
         returns what was decided.
@@ -277,6 +278,7 @@ class Lake:
         # Not published first: a claim is held for a moment only. Nor are our own inputs read by
         # another run: who decided this one is told when we try to.
         commits = self._log.load()
+        _check_draft_partitions(commits, draft)
         check_not_replayed(self.storage, draft, commits)
         left = {i.path for i in _unread(draft.inputs, commits, but=draft.run_id)}
         again = [i.path for i in draft.inputs if i.path not in left]
@@ -298,7 +300,8 @@ class Lake:
         raise conflict(decision)
 
     def _decide(self, draft: Manifest, reprocess: bool) -> Manifest:
-        problems = count_problems(draft) or staging_problems(self.storage, self._log, draft)
+        commits = self._log.load()
+        problems = count_problems(draft) or staging_problems(self.storage, commits, draft)
         if problems:
             # Another worker with the same attempt may have decided, and moved the files, just now.
             decided = self._decided(draft)
@@ -307,6 +310,7 @@ class Lake:
             raise IntegrityError(
                 f"run {draft.run_id}: {'; '.join(problems)}; nothing was committed"
             )
+        _check_draft_partitions(commits, draft)
         self.storage.sync(f"{draft.staging}/{f.staged}" for f in draft.all_files)
         retires = draft.kind in ("create", "overwrite")
         checks_inputs = draft.kind == "append" and not reprocess
@@ -372,6 +376,12 @@ def _unread(inputs: Iterable[InputT], commits: Commits, *, but: str | None = Non
             "--reprocess reads all of it again"
         )
     return unread
+
+
+def _check_draft_partitions(commits: Commits, draft: Manifest) -> None:
+    # An overwrite, or the first append of another, may have come since the run was prepared.
+    if draft.kind == "append" and draft.files:
+        _check_partitions(commits, draft.partition_by)
 
 
 def _check_partitions(commits: Commits, asked: tuple[str, ...]) -> None:

@@ -271,6 +271,23 @@ def test_an_append_is_partitioned_like_the_lake(lake: Lake) -> None:
     assert lake.prepare(run_id="b", if_exists="overwrite", partition_by=()) is None
 
 
+@pytest.mark.parametrize("inputs", [(), (MONDAY,)])
+def test_a_lake_may_come_to_be_partitioned_differently_while_a_run_appends(
+    lake: Lake, inputs: tuple[InputRecord, ...]
+) -> None:
+    lake.prepare(run_id="r", if_exists="append", partition_by=("region_de_venta",))
+    late = draft(lake, "r", SALES, inputs=inputs)
+    other = draft(lake, "by_month", SALES, kind="overwrite", inputs=inputs and (TUESDAY,))
+    files = tuple(
+        msgspec.structs.replace(f, path=f"mes=2024-05/{Path(f.path).name}") for f in other.files
+    )
+    lake.commit(msgspec.structs.replace(other, files=files, partition_by=("mes",)))
+    with pytest.raises(UsageError, match="the lake is partitioned by mes; append with"):
+        lake.commit(late)
+    assert lake.snapshot().rows == len(SALES)
+    assert not (root(lake) / "_staging").exists()
+
+
 def test_a_folder_nobody_may_write_is_told_before_the_work(lake: Lake) -> None:
     root(lake).write_text("in the way")
     with pytest.raises(StorageError, match=r"cannot write .*lake/_staging/r/"):
