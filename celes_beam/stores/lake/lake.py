@@ -36,11 +36,11 @@ from celes_beam.stores.lake.manifest import (
 )
 from celes_beam.stores.lake.publish import finish, publish
 from celes_beam.stores.lake.replayed import check_not_replayed
-from celes_beam.stores.lake.staged_files import staging_problems
+from celes_beam.stores.lake.staged_files import look_at_staging, staging_problems
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import Storage, open_storage
 from celes_beam.stores.lake.stored import StoredFile
-from celes_beam.stores.lake.upkeep import Upkeep
+from celes_beam.stores.lake.upkeep import STALE_SECONDS, Upkeep
 
 IF_EXISTS = ("error", "append", "overwrite")
 
@@ -300,8 +300,10 @@ class Lake:
         raise conflict(decision)
 
     def _decide(self, draft: Manifest, reprocess: bool) -> Manifest:
+        fresh_since = time.time() - STALE_SECONDS / 2
+        staged = look_at_staging(self.storage, draft, fresh_since=fresh_since)
         commits = self._log.load()
-        problems = count_problems(draft) or staging_problems(self.storage, commits, draft)
+        problems = count_problems(draft) or staging_problems(staged, commits, draft)
         if problems:
             # Another worker with the same attempt may have decided, and moved the files, just now.
             decided = self._decided(draft)

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import uuid
+
 from celes_beam.stores.lake.commit import REJECTED, REPLAYED
 from celes_beam.stores.lake.commits import Commits
 from celes_beam.stores.lake.manifest import DataFile, Manifest, RejectedFile, ReplayedFile
 from celes_beam.stores.lake.storage import Storage
+from celes_beam.stores.lake.stored import StoredFile
 
 
-def staging_problems(storage: Storage, commits: Commits, draft: Manifest) -> list[str]:
+def look_at_staging(storage: Storage, draft: Manifest, *, fresh_since: float) -> list[StoredFile]:
+    """What an attempt staged; what is older than ``fresh_since`` is made safe from sweeps first.
+
+    That is in seconds since 1970. A run that slept for days would else decide on files that another
+    process sweeps meanwhile.
+    """
+    found = list(storage.list(draft.staging))
+    if not found or max(f.modified for f in found) >= fresh_since:
+        return found
+    storage.put_if_absent(f"{draft.staging}/.deciding-{uuid.uuid4().hex}", b"")
+    return list(storage.list(draft.staging))
+
+
+def staging_problems(found: list[StoredFile], commits: Commits, draft: Manifest) -> list[str]:
     """A line for each file that is not as described, or whose place is taken or none."""
-    staged = {f.name: f for f in storage.list(draft.staging)}
+    staged = {f.name: f for f in found}
     made = commits.made_among(f.path for f in draft.files)
     problems = []
     for file in draft.all_files:

@@ -19,6 +19,7 @@ from celes_beam.errors import (
 )
 from celes_beam.stores.lake.commit import CommitLog
 from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.manifest import InputRecord, Manifest
 from celes_beam.stores.lake.upkeep import LOOK_AGAIN_SECONDS, STALE_SECONDS
 from tests.lakes import IMPATIENT, Sale, commit_sales, draft, reject, visible_sales
@@ -396,6 +397,44 @@ def test_one_fresh_file_keeps_an_attempt(lake: Lake) -> None:
     age(root(lake) / staging, STALE_SECONDS + 10)
     put(lake, f"{staging}/part-late.parquet")
     assert lake.sweep(time.time()) == []
+
+
+def test_a_run_that_slept_for_days_is_not_swept_while_it_decides(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = draft(lake, "r", SALES, inputs=(MONDAY,))
+    age(root(lake) / begun.staging, STALE_SECONDS + 1)
+    other = Lake.open(lake.storage.root)
+    claim = CommitLog.claim
+
+    def swept_meanwhile(log: CommitLog, *given: Any) -> int:
+        assert other.sweep(time.time()) == []
+        return claim(log, *given)
+
+    monkeypatch.setattr(CommitLog, "claim", swept_meanwhile)
+    lake.commit(begun)
+    assert visible_sales(root(lake)) == PLAIN
+    assert not (root(lake) / "_staging").exists()
+
+
+def test_a_sweep_looks_again_at_what_was_stale(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = draft(lake, "r", SALES)
+    age(root(lake) / begun.staging, STALE_SECONDS + 1)
+    other = Lake.open(lake.storage.root)
+    listed = LocalStorage.list
+
+    def decided_after_the_look(storage: LocalStorage, *given: Any, **how: Any) -> Any:
+        found = list(listed(storage, *given, **how))
+        if storage is other.storage and given == ("_staging",):
+            monkeypatch.setattr(LocalStorage, "list", listed)
+            lake.decide(begun)
+        return iter(found)
+
+    monkeypatch.setattr(LocalStorage, "list", decided_after_the_look)
+    assert other.sweep(time.time()) == []
+    assert visible_sales(root(lake)) == []
+    assert other.snapshot().rows == len(SALES)
+    assert visible_sales(root(lake)) == PLAIN
 
 
 def test_staging_of_decided_runs_is_swept_at_once(lake: Lake) -> None:
