@@ -24,9 +24,9 @@ def look_at_staging(storage: Storage, draft: Manifest, *, fresh_since: float) ->
     return list(storage.list(draft.staging))
 
 
-def staging_problems(found: list[StoredFile], commits: Commits, draft: Manifest) -> list[str]:
+def staging_problems(listed: list[StoredFile], commits: Commits, draft: Manifest) -> list[str]:
     """A line for each file that is not as described, or whose place is taken or none."""
-    staged = {f.name: f for f in found}
+    staged = {f.name: f for f in listed}
     made = commits.made_among(f.path for f in draft.files)
     problems = []
     for file in draft.all_files:
