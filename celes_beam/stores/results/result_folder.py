@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -124,6 +125,8 @@ class ResultFolder:
         try:
             had = path.exists()
             if had:
+                # Hidden names that did not change for a day are swept by whoever works beside us.
+                os.utime(path)
                 path.rename(old)
             try:
                 finished.rename(path)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +16,7 @@ from celes_beam.errors import ConfigError, IntegrityError, LakeExistsError, Stor
 from celes_beam.sales.aggregate import Sums, sum_batch
 from celes_beam.stores.results.result_folder import RESULT, ResultFolder
 from celes_beam.stores.results.results import make_result, read_result, write_result
+from celes_beam.stores.work_folder import sweep_beside
 from tests.answers import Row, answer, as_json, batch_of
 
 ROWS: list[Row] = [
@@ -196,9 +198,13 @@ def test_a_disk_that_refuses_leaves_what_was_there(
 
     def refuse(self: Path, to: Path) -> Path:
         if self.name == RESULT:
+            sweep_beside(target.path, time.time())
             raise OSError(28, "No space left on device")
         return rename(self, to)
 
+    # Another run that begins just then takes the old result for what a killed run left.
+    os.utime(target.path / "result.json", (0, 0))
+    os.utime(target.path, (0, 0))
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(StorageError, match="No space left on device; what was there is as it was"):
         publish(target)
