@@ -203,8 +203,8 @@ def test_a_disk_that_refuses_leaves_what_was_there(
         return rename(self, to)
 
     # Another run that begins just then takes the old result for what a killed run left.
-    os.utime(target.path / "result.json", (0, 0))
-    os.utime(target.path, (0, 0))
+    for path in (*target.path.rglob("*"), target.path):
+        os.utime(path, (0, 0))
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(StorageError, match="No space left on device; what was there is as it was"):
         publish(target)
