@@ -179,16 +179,18 @@ class CommitLog:
             return None
         return self._read(run_id)
 
-    def decide(self, manifest: Manifest) -> Manifest:
+    def decide(self, manifest: Manifest, check: Callable[[], object] = lambda: None) -> Manifest:
         """Commit, unless the run is decided already; then raise ``LakeConflictError``.
 
         ``decided_at`` is set, and the epoch of an append (that of the newest retirement known).
+        ``check`` may raise at the last moment.
         """
         if manifest.kind == "append":
             # It orders commits for people: what was decided since the last look may come after.
             seen = self._loaded or self.load()
             manifest = _with(manifest, epoch=seen.epoch)
         self._segments.announce(manifest.run_id)
+        check()
         manifest = _with(manifest, decided_at=now())
         if self._storage.put_if_absent(decision_name(manifest.run_id), encode(manifest)):
             self._unindexed += 1

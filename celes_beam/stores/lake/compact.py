@@ -116,10 +116,7 @@ def compact(lake: Lake, *, target_bytes: int, run_id: str | None = None) -> Mani
             )
         )
     except BaseException:
-        # Once it is decided, what is staged is the lake's: its sources count no more.
-        decided = lake.find(run_id)
-        if decided is None or decided.staging != staging:
-            lake.discard(staging)
+        lake.discard(staging)
         raise
 
 

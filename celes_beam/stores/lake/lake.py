@@ -43,6 +43,7 @@ from celes_beam.stores.lake.stored import StoredFile
 from celes_beam.stores.lake.upkeep import STALE_SECONDS, Upkeep
 
 IF_EXISTS = ("error", "append", "overwrite")
+_STARTED = ".started"
 
 
 @dataclass(frozen=True)
@@ -143,14 +144,20 @@ class Lake:
         check_run_id(run_id)
         folder = f"{STAGING}/{run_id}/{uuid.uuid4().hex}"
         self.storage.note_missing_root()
-        self.storage.put_if_absent(f"{folder}/.started", f"{now()}\n".encode())
+        self.storage.put_if_absent(f"{folder}/{_STARTED}", f"{now()}\n".encode())
         return folder
 
     def discard(self, staging: str) -> None:
-        """Delete what one attempt staged, when it is not going to commit.
+        """Delete what one attempt staged, when it is not going to commit; nothing when it has.
 
         Where there was no lake before, the folder that ``staging`` made for it goes, too.
         """
+        # A worker that outlives its launcher may be about to decide, and looks for this just then:
+        # so it goes first, and then we look whether it has decided.
+        self.storage.delete(f"{staging}/{_STARTED}")
+        decided = self.find(staging.split("/")[1])
+        if decided is not None and decided.staging == staging:
+            return
         self.storage.delete_folder(staging)
         self.storage.remove_new_root()
 
@@ -205,8 +212,7 @@ class Lake:
         try:
             return self._decided(draft) or self._decide(draft, reprocess)
         except (LakeConflictError, UsageError):
-            # Another worker with the same attempt may have decided meanwhile; what is staged is the
-            # lake's then, and must not go.
+            # Another worker with the same attempt may have decided meanwhile.
             decided = self.find(draft.run_id)
             if decided is not None and decided.staging == draft.staging:
                 return decided
@@ -342,7 +348,15 @@ class Lake:
                 retired=tuple(f.path for f in snapshot.files),
                 replaces=tuple(m.run_id for m in snapshot.runs),
             )
-        return self._log.decide(draft)
+        return self._log.decide(draft, lambda: self._check_not_discarded(draft))
+
+    def _check_not_discarded(self, draft: Manifest) -> None:
+        if self.storage.exists(f"{draft.staging}/{_STARTED}") or self._decided(draft):
+            return
+        raise IntegrityError(
+            f"run {draft.run_id}: {draft.staging} was discarded, by who began it or by a sweep, "
+            "while it was being committed; nothing was committed"
+        )
 
     def _check_replaces(self, draft: Manifest, snapshot: Snapshot) -> None:
         if draft.kind != "overwrite" or draft.rows or not snapshot.files:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from celes_beam.errors import (
     TooManyRejectedError,
     UsageError,
 )
+from celes_beam.stores.lake.attempt import give_up
 from celes_beam.stores.lake.commit import CommitLog
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.manifest import InputRecord, Manifest
+from celes_beam.stores.lake.segments import Segments
 from celes_beam.stores.lake.upkeep import LOOK_AGAIN_SECONDS, STALE_SECONDS
 from tests.lakes import IMPATIENT, Sale, commit_sales, draft, reject, visible_sales
 
@@ -468,6 +471,41 @@ def test_an_attempt_can_be_discarded_and_leaves_no_folder_behind(tmp_path: Path)
     lake = Lake.open(str(tmp_path / "not" / "there"))
     lake.discard(draft(lake, "r", SALES).staging)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("moment", ["list", "claim", "announce", "put"])
+def test_an_attempt_may_be_discarded_while_a_worker_decides(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Ctrl-C ends the launcher, and its worker goes on for a moment."""
+    commit_sales(lake, "before", SALES[:1])
+    begun = draft(lake, "r", SALES, inputs=(MONDAY,))
+    launcher = Lake.open(lake.storage.root)
+    of = {
+        "list": (CommitLog, "load"),
+        "claim": (CommitLog, "claim"),
+        "announce": (Segments, "announce"),
+        "put": (CommitLog, "decide"),
+    }
+    owner, name = of[moment]
+    real = getattr(owner, name)
+
+    def interrupted(*given: Any) -> Any:
+        monkeypatch.setattr(owner, name, real)
+        if moment == "put":
+            decided = real(*given)
+            give_up(launcher, "r", begun.staging, KeyboardInterrupt())
+            return decided
+        give_up(launcher, "r", begun.staging, KeyboardInterrupt())
+        return real(*given)
+
+    monkeypatch.setattr(owner, name, interrupted)
+    with suppress(IntegrityError):
+        lake.commit(begun)
+    whole = 1 + (len(SALES) if moment == "put" else 0)
+    assert Lake.open(lake.storage.root).snapshot().rows == whole
+    assert len(visible_sales(root(lake))) == whole
+    assert not (root(lake) / begun.staging).exists()
 
 
 def test_what_was_there_before_an_attempt_is_there_after_it(lake: Lake) -> None:
