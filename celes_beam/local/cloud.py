@@ -134,7 +134,7 @@ def down(folder: Path, delete_data: bool = False) -> list[Ended]:
     """
     folder = folder.resolve()
     if not is_ours(folder):
-        if delete_data and folder.exists() and any(folder.iterdir()):
+        if delete_data and _holds_anything(folder):
             raise UsageError(f"--folder {folder} is not of celes-beam local: nothing was deleted")
         return []
     with locked(folder):
@@ -256,6 +256,13 @@ def _wait(records: Mapping[str, Record], names: Sequence[str], seconds: float) -
             return left
         time.sleep(_POLL_SECONDS)
     return []
+
+
+def _holds_anything(folder: Path) -> bool:
+    # Another command may be deleting it.
+    with contextlib.suppress(FileNotFoundError):
+        return any(folder.iterdir())
+    return False
 
 
 def _delete(folder: Path) -> None:

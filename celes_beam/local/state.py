@@ -27,6 +27,7 @@ STATE = "state.json"
 IGNORE = ".gitignore"
 _LOGGER = logging.getLogger(__name__)
 _LOCK_SECONDS = 180
+_ATTEMPTS = 100
 _POLL_SECONDS = 0.1
 _SAME_START_SECONDS = 0.05
 
@@ -85,10 +86,14 @@ def is_ours(folder: Path) -> bool:
 
 def prepare(folder: Path) -> None:
     """Make the folder. Raises ``UsageError`` when it holds what is not ours."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"--folder {folder} is not a folder: name another") from error
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            break
+        except (FileExistsError, NotADirectoryError) as error:
+            # It may have been a folder that another command deleted just then: it is made again.
+            if not left:
+                raise UsageError(f"--folder {folder} is not a folder: name another") from error
     names = {path.name for path in folder.iterdir()}
     if names and LOCK not in names:
         raise UsageError(

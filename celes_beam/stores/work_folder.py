@@ -5,12 +5,14 @@ A run that is killed cannot tidy up, so the next one that writes the same output
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 STALE_SECONDS = 86_400.0
@@ -36,6 +38,21 @@ def work_folder_beside(path: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def placing_beside(path: Path) -> Iterator[None]:
+    """Let no other process of this machine put an output in the folder of ``path`` meanwhile.
+
+    To look at what stands there and to replace it are several steps. Where the file system has no
+    such locks nobody waits.
+    """
+    with ExitStack() as held:
+        with suppress(OSError):
+            descriptor = os.open(path.parent, os.O_RDONLY)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def sweep_beside(path: Path, at: float) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from celes_beam.errors import InputError
-from celes_beam.stores.lake.attempt import deciding
 from celes_beam.stores.lake.ingest import RejectedLimit
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.manifest import Manifest
@@ -66,15 +65,14 @@ class _CommitFn(beam.DoFn):
     def process(self, gathered: tuple[None, Iterable[Staged]]) -> Iterator[Manifest]:
         lake = Lake.open(self._root)
         staged = merge_staged(gathered[1])
-        with deciding(lake, self._draft.run_id, self._draft.staging):
-            manifest = commit_settled(
-                lake,
-                self._draft,
-                staged,
-                self._limit,
-                reprocess=self._reprocess,
-                publish=self._publish,
-            )
+        manifest = commit_settled(
+            lake,
+            self._draft,
+            staged,
+            self._limit,
+            reprocess=self._reprocess,
+            publish=self._publish,
+        )
         if manifest is None:
             if self._only_attempt:
                 raise _needs_another_attempt(lake, self._draft)

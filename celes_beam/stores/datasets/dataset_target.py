@@ -21,7 +21,7 @@ from celes_beam.stores.datasets.dataset import (
     plan_parts,
     plan_shards,
 )
-from celes_beam.stores.work_folder import work_folder_beside
+from celes_beam.stores.work_folder import placing_beside, work_folder_beside
 
 _SHARD_NAME = re.compile(r"ventas-\d{5,}-of-\d{5,}\.(csv|parquet)")
 _REPORT = "report.json"
@@ -82,6 +82,10 @@ class DatasetTarget:
 
     def check(self, *, overwrite: bool) -> None:
         """Raise ``LakeExistsError`` when something stands here that must not be replaced."""
+        with placing_beside(self.path):
+            self._check(overwrite=overwrite)
+
+    def _check(self, *, overwrite: bool) -> None:
         if self.one_file:
             if self.path.exists() and not overwrite:
                 raise LakeExistsError(
@@ -133,20 +137,28 @@ class DatasetTarget:
 
     def _place(self, shards: Sequence[Shard], size: int, *, overwrite: bool) -> int:
         self.check(overwrite=overwrite)
+        whole = Path(shards[0].path)
         if self.one_file and len(shards) > 1:
-            return concatenate([shard.path for shard in shards], str(self.path))
+            whole = whole.with_name("whole")
+            size = concatenate([shard.path for shard in shards], str(whole))
         try:
-            if self.one_file:
-                Path(shards[0].path).replace(self.path)
-            else:
-                self.path.mkdir(exist_ok=True)
-                for old in _contents(self.path)[0]:
-                    old.unlink()
-                for shard in shards:
-                    Path(shard.path).replace(self.path / Path(shard.path).name)
+            with placing_beside(self.path):
+                # What another process put there meanwhile is another's.
+                self._check(overwrite=overwrite)
+                if self.one_file:
+                    whole.replace(self.path)
+                else:
+                    self._fill([Path(shard.path) for shard in shards])
         except OSError as error:
             raise StorageError(f"{self.path} could not be written: {error.strerror}") from error
         return size
+
+    def _fill(self, shards: Sequence[Path]) -> None:
+        self.path.mkdir(exist_ok=True)
+        for old in _contents(self.path)[0]:
+            old.unlink()
+        for shard in shards:
+            shard.replace(self.path / shard.name)
 
 
 def check_contents(output: str, ours: int, others: Sequence[str], *, overwrite: bool) -> None:

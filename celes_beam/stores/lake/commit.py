@@ -275,8 +275,10 @@ class CommitLog:
         try:
             return self._read(run_id)
         except StorageError:
-            # It may have been decided since; or there it is, and cannot be read.
-            return self._read(run_id) if self._storage.exists(decision_name(run_id)) else None
+            if not self._storage.exists(decision_name(run_id)):
+                return None
+        # It may have been decided between the two looks; what is there now stays there.
+        return self._read(run_id)
 
     def _read(self, run_id: str) -> Decision:
         if run_id not in self._decisions:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from celes_beam.contract import CATEGORY, DATE, REGION
-from celes_beam.errors import IntegrityError, StorageError, UsageError
+from celes_beam.errors import IntegrityError, LakeConflictError, StorageError, UsageError
 from celes_beam.stores.lake.attempt import give_up
 from celes_beam.stores.lake.lake import Lake, Snapshot
 from celes_beam.stores.lake.loads import LOADS, unloaded_paths
@@ -81,7 +81,8 @@ def compact(lake: Lake, *, target_bytes: int, run_id: str | None = None) -> Mani
 
     Raises ``IntegrityError`` when a file to merge is not the one committed, or rows, sums or dates
     differ between the files merged and the merged file (nothing is committed), and
-    ``LakeConflictError`` when another commit that retires files goes ahead meanwhile.
+    ``LakeConflictError`` when another commit that retires files goes ahead meanwhile, or files come
+    to wait to be loaded into a table.
     """
     if target_bytes <= 0:
         raise UsageError(f"target of {target_bytes} bytes: expected more than 0")
@@ -98,6 +99,7 @@ def compact(lake: Lake, *, target_bytes: int, run_id: str | None = None) -> Mani
             lake.discard(staging)
             return None
         files = _merge_all(lake, merges, staging, run_id)
+        _check_none_waits(lake, merges, run_id)
         newest = _newest_with_files(snapshot)
         return lake.commit(
             Manifest(
@@ -133,6 +135,19 @@ def _plan(lake: Lake, snapshot: Snapshot, target_bytes: int) -> list[Merge]:
             LOADS,
         )
     return plan_merges([f for f in snapshot.files if f.path not in waiting], target_bytes)
+
+
+def _check_none_waits(lake: Lake, merges: Sequence[Merge], run_id: str) -> None:
+    """Merging takes long, and a table may have been registered meanwhile.
+
+    Were files merged of which it has some and lacks others, it could never be told what it has.
+    """
+    waiting = unloaded_paths(lake).intersection(f.path for m in merges for f in m.sources)
+    if waiting:
+        raise LakeConflictError(
+            f"while {run_id} merged files a table was given to {lake.storage.root}, into which "
+            f"{len(waiting)} of them wait to be loaded: nothing was merged, run again"
+        )
 
 
 def _merge_all(

@@ -28,6 +28,7 @@ from celes_beam.stores.lake.commit import (
     now,
 )
 from celes_beam.stores.lake.commits import Commits, InputT
+from celes_beam.stores.lake.deciding import deciding, may_take_back, start
 from celes_beam.stores.lake.manifest import (
     DataFile,
     Manifest,
@@ -143,16 +144,22 @@ class Lake:
         check_run_id(run_id)
         folder = f"{STAGING}/{run_id}/{uuid.uuid4().hex}"
         self.storage.note_missing_root()
-        self.storage.put_if_absent(f"{folder}/.started", f"{now()}\n".encode())
+        start(self.storage, folder, now())
         return folder
 
-    def discard(self, staging: str) -> None:
+    def discard(self, staging: str) -> bool:
         """Delete what one attempt staged, when it is not going to commit.
 
-        Where there was no lake before, the folder that ``staging`` made for it goes, too.
+        Where there was no lake before, the folder that ``staging`` made for it goes, too. False,
+        and all stays, when it was decided, or somebody may be deciding on it just now.
         """
+        may = may_take_back(self.storage, staging)
+        decided = self.find(staging.split("/")[1])
+        if not may or (decided is not None and decided.staging == staging):
+            return False
         self.storage.delete_folder(staging)
         self.storage.remove_new_root()
+        return True
 
     def unread(self, inputs: Iterable[InputT]) -> list[InputT]:
         """Those of the inputs of an append that the ledger does not name, in their order.
@@ -186,7 +193,8 @@ class Lake:
         the epoch and the retired files of its own ``claim``. Raises ``IntegrityError`` when counts,
         sums or staged files do not agree, ``LakeConflictError`` when the run was decided by another
         process, superseded, or (unless ``reprocess``) an input of an append was taken in by another
-        run meanwhile, and ``UsageError`` when it was in another version. An overwrite without rows
+        run meanwhile, and ``UsageError`` when it was in another version, or the lake has come to be
+        partitioned differently from an append. An overwrite without rows
         does not replace rows: ``TooManyRejectedError`` or ``LakeExistsError``. Nothing is visible
         then; after a conflict what was staged is deleted. Asked again by the same attempt, it
         returns what was decided.
@@ -202,10 +210,9 @@ class Lake:
         When the caller does not, the next look at the lake does.
         """
         try:
-            return self._decided(draft) or self._decide(draft, reprocess)
+            return self._decided(draft) or self._decide_unless_taken_back(draft, reprocess)
         except (LakeConflictError, UsageError):
-            # Another worker with the same attempt may have decided since we looked: then what is
-            # staged is about to be published.
+            # Another worker with the same attempt may have decided since we looked.
             decided = self.find(draft.run_id)
             if decided is not None and decided.staging == draft.staging:
                 return decided
@@ -277,6 +284,7 @@ class Lake:
         # Not published first: a claim is held for a moment only. Nor are our own inputs read by
         # another run: who decided this one is told when we try to.
         commits = self._log.load()
+        _check_draft_partitions(commits, draft)
         check_not_replayed(self.storage, draft, commits)
         left = {i.path for i in _unread(draft.inputs, commits, but=draft.run_id)}
         again = [i.path for i in draft.inputs if i.path not in left]
@@ -297,8 +305,22 @@ class Lake:
             return decision
         raise conflict(decision)
 
+    def _decide_unless_taken_back(self, draft: Manifest, reprocess: bool) -> Manifest:
+        with deciding(self.storage, draft.staging) as may:
+            if may:
+                return self._decide(draft, reprocess)
+        decided = self._decided(draft)
+        if decided is not None:
+            return decided
+        raise IntegrityError(
+            f"run {draft.run_id}: {draft.staging} was taken back, by who began it or by a sweep, "
+            "before it was committed; nothing was committed: run it again"
+        )
+
     def _decide(self, draft: Manifest, reprocess: bool) -> Manifest:
-        problems = count_problems(draft) or staging_problems(self.storage, self._log, draft)
+        staged = list(self.storage.list(draft.staging))
+        commits = self._log.load()
+        problems = count_problems(draft) or staging_problems(staged, commits, draft)
         if problems:
             # Another worker with the same attempt may have decided, and moved the files, just now.
             decided = self._decided(draft)
@@ -307,6 +329,7 @@ class Lake:
             raise IntegrityError(
                 f"run {draft.run_id}: {'; '.join(problems)}; nothing was committed"
             )
+        _check_draft_partitions(commits, draft)
         self.storage.sync(f"{draft.staging}/{f.staged}" for f in draft.all_files)
         retires = draft.kind in ("create", "overwrite")
         checks_inputs = draft.kind == "append" and not reprocess
@@ -372,6 +395,12 @@ def _unread(inputs: Iterable[InputT], commits: Commits, *, but: str | None = Non
             "--reprocess reads all of it again"
         )
     return unread
+
+
+def _check_draft_partitions(commits: Commits, draft: Manifest) -> None:
+    # An overwrite, or the first append of another, may have come since the run was prepared.
+    if draft.kind == "append" and draft.files:
+        _check_partitions(commits, draft.partition_by)
 
 
 def _check_partitions(commits: Commits, asked: tuple[str, ...]) -> None:

@@ -58,20 +58,16 @@ def open_input(
     if fixed is not None:
         return _as_fixed(fixed, started, headers)
     storage = open_storage(root)
-    is_local = isinstance(storage, LocalStorage)
-    if is_local and not Path(root).exists():
+    if isinstance(storage, LocalStorage) and not Path(root).exists():
         raise InputError(f"--input {root}: there is no such folder; give that of a lake")
-    files = None if _is_lake(storage) else plain_files(storage)
-    # Looked at again when files are listed: they may be a part of those of a first commit.
-    if files is not None and not _is_lake(storage):
-        if not files:
-            if not is_local and next(storage.list(), None) is None:
-                raise InputError(f"--input {root}: there is nothing there; give a lake's folder")
-            raise InputError(
-                f"--input {root} is not a lake, and holds no .parquet file: give the folder that "
-                "pipelines.batch wrote to"
-            )
-        return LakeInput(root, PlainReader(root, Rules(started), headers), files)
+    if not _is_lake(storage):
+        files = plain_files(storage)
+        # A first commit may have begun to publish since the look, but not before it was decided:
+        # what was found would be a part of it.
+        if not _is_lake(storage):
+            if not files:
+                raise _nothing_to_read(root, storage)
+            return LakeInput(root, PlainReader(root, Rules(started), headers), files)
     if headers:
         raise ConfigError(f"--columns is for plain folders, and {root} is a lake: leave it out")
     snapshot = Lake.open(root).snapshot()
@@ -89,6 +85,15 @@ def open_input(
 
 def _is_lake(storage: Storage) -> bool:
     return next(storage.list(COMMITS, recursive=False), None) is not None
+
+
+def _nothing_to_read(root: str, storage: Storage) -> InputError:
+    if not isinstance(storage, LocalStorage) and next(storage.list(), None) is None:
+        return InputError(f"--input {root}: there is nothing there; give a lake's folder")
+    return InputError(
+        f"--input {root} is not a lake, and holds no .parquet file: give the folder that "
+        "pipelines.batch wrote to"
+    )
 
 
 def _as_fixed(

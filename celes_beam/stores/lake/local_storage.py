@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -64,16 +65,8 @@ class LocalStorage:
         if self.exists(name):
             return False
         path = self._path(name)
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         with storage_errors("write", path):
-            try:
-                with _create(partial) as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                created = _link(partial, path)
-            finally:
-                partial.unlink(missing_ok=True)
+            created = _put(path, data)
             self._sync_folders([name])
         return created
 
@@ -113,7 +106,7 @@ class LocalStorage:
                     if attempt == _ATTEMPTS - 1:
                         raise
                     # More often than not the folder is there, so it is made only when it is not.
-                    self._path(target).parent.mkdir(parents=True, exist_ok=True)
+                    make_folder(self._path(target).parent)
                 else:
                     return
 
@@ -222,10 +215,55 @@ _REMEDIES = {
 }
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, also while other processes remove the empty ones."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:
+            continue
+        except FileExistsError:
+            # Either a file stands there, or it was a folder, which is gone since.
+            if is_file(folder):
+                raise
+            continue
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def is_file(path: Path) -> bool:
+    """Whether something stands there that is no folder."""
+    # One look: between two of them another process may remove a folder that stayed empty.
+    try:
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _put(path: Path, data: bytes) -> bool:
+    for _ in range(_ATTEMPTS - 1):
+        # Others delete our partial file with its folder, or when it looks dead.
+        with suppress(FileNotFoundError):
+            return _put_once(path, data)
+    return _put_once(path, data)
+
+
+def _put_once(path: Path, data: bytes) -> bool:
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with _create(partial) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return _link(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def _create(path: Path) -> BinaryIO:
     for _ in range(_ATTEMPTS - 1):
+        make_folder(path.parent)
         with suppress(FileNotFoundError):
-            path.parent.mkdir(parents=True, exist_ok=True)
             return path.open("xb")
     return path.open("xb")
 
@@ -246,7 +284,7 @@ def _link(partial: Path, path: Path) -> bool:
     except FileExistsError:
         return False
     except FileNotFoundError:
-        # Another process tidied our partial file away, which it does only once the target is there.
+        # Another process tidied our partial file away, as it does once the target is there.
         if path.exists():
             return False
         raise

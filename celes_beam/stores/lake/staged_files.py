@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from celes_beam.stores.lake.commit import REJECTED, REPLAYED, CommitLog
+from celes_beam.stores.lake.commit import REJECTED, REPLAYED
+from celes_beam.stores.lake.commits import Commits
 from celes_beam.stores.lake.manifest import DataFile, Manifest, RejectedFile, ReplayedFile
-from celes_beam.stores.lake.storage import Storage
+from celes_beam.stores.lake.stored import StoredFile
 
 
-def staging_problems(storage: Storage, log: CommitLog, draft: Manifest) -> list[str]:
+def staging_problems(listed: list[StoredFile], commits: Commits, draft: Manifest) -> list[str]:
     """A line for each file that is not as described, or whose place is taken or none."""
-    staged = {f.name: f for f in storage.list(draft.staging)}
-    made = log.load().made_among(f.path for f in draft.files)
+    staged = {f.name: f for f in listed}
+    made = commits.made_among(f.path for f in draft.files)
     problems = []
     for file in draft.all_files:
         found = staged.get(f"{draft.staging}/{file.staged}")

@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol
 from celes_beam.errors import UsageError
 from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.stores.lake.gcs_storage import GcsStorage
-from celes_beam.stores.lake.local_storage import LocalStorage
+from celes_beam.stores.lake.local_storage import LocalStorage, is_file
 from celes_beam.stores.lake.staging_area import StagingArea
 from celes_beam.stores.lake.stored import StoredFile
 
@@ -110,6 +110,6 @@ def open_storage(root: str) -> Storage:
     # With one slash it would be a folder of this machine, which nobody means.
     if "://" in root or root.startswith("gs:"):
         raise UsageError(f"{root}: expected a local folder, or gs://BUCKET/FOLDER")
-    if Path(root).exists() and not Path(root).is_dir():
+    if is_file(Path(root)):
         raise UsageError(f"{root} is a file: a lake is a folder; give another name")
     return LocalStorage(root)

@@ -7,6 +7,7 @@ import time
 
 from celes_beam.stores.lake.commit import COMMITS, STAGING, CommitLog
 from celes_beam.stores.lake.commits import Commits
+from celes_beam.stores.lake.deciding import may_take_back
 from celes_beam.stores.lake.segments import INDEXES
 from celes_beam.stores.lake.storage import Storage
 from celes_beam.stores.lake.stored import StoredFile
@@ -39,11 +40,18 @@ class Upkeep:
             run_id = folder.split("/")[1]
             if run_id in under_way:
                 continue
-            if modified < at - STALE_SECONDS or self._log.is_over(run_id):
+            is_stale = modified < at - STALE_SECONDS and self._is_left(run_id, folder, at)
+            if is_stale or self._log.is_over(run_id):
+                self._storage.delete_folder(folder)
                 swept.append(folder)
-        for folder in swept:
-            self._storage.delete_folder(folder)
         return swept
+
+    def _is_left(self, run_id: str, folder: str, at: float) -> bool:
+        """Whether stale staging is so still: after a long sleep its run may go on just now."""
+        if not may_take_back(self._storage, folder):
+            return False
+        newest = max((f.modified for f in self._storage.list(folder)), default=0.0)
+        return newest < at - STALE_SECONDS and self._log.decision(run_id) is None
 
     def look_around(self, commits: Commits, most: int) -> tuple[list[StoredFile], list[str]]:
         """Visible files up to the last of ``most`` strangers: those, and the retired ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -16,7 +17,7 @@ from celes_beam.contract import SCHEMA
 from celes_beam.errors import ConfigError, IntegrityError, LakeExistsError, StorageError
 from celes_beam.stores.results.results import RESULT_JSON, SORTED, Result, read_result
 from celes_beam.stores.results.sorted_parts import write_part
-from celes_beam.stores.work_folder import hidden_beside, work_folder_beside
+from celes_beam.stores.work_folder import hidden_beside, placing_beside, work_folder_beside
 
 RESULT = "result"
 """The folder, in a work folder, in which the files of the result are written."""
@@ -56,7 +57,8 @@ class ResultFolder:
                 f"--output {self.output} is inside the input, whose readers would take it for "
                 "sales: give another folder"
             )
-        self._check_contents(overwrite=overwrite)
+        with placing_beside(path):
+            self._check_contents(overwrite=overwrite)
 
     def _check_contents(self, *, overwrite: bool) -> None:
         path = self.path
@@ -112,13 +114,19 @@ class ResultFolder:
         return result
 
     def _replace(self, finished: Path, *, overwrite: bool) -> None:
-        self._check_contents(overwrite=overwrite)
+        with placing_beside(self.path):
+            self._check_contents(overwrite=overwrite)
+            self._swap(finished)
+
+    def _swap(self, finished: Path) -> None:
         path = self.path
         # Not in the work folder, which is removed also when the old result could not be put back.
         old = hidden_beside(path)
         try:
             had = path.exists()
             if had:
+                # Hidden names that did not change for a day are swept by whoever works beside us.
+                os.utime(path)
                 path.rename(old)
             try:
                 finished.rename(path)

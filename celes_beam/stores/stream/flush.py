@@ -66,14 +66,17 @@ class Flusher:
             left = [name for name in wanted if name not in there]
             if not left:
                 return commits
+            run_id = self._next_run_id(decided)
             try:
-                commits.append(self._commit(listing, left, self._next_run_id(decided)))
+                commits.append(self._commit(listing, left, run_id))
             except LakeConflictError:
                 # Another flush took some of them, or had the run id, or was impatient: look again.
                 time.sleep(0.01)
             except StorageError:
-                # Another process may have flushed entries, and deleted them when they were old.
-                if not self.named(left):
+                # Another process may have flushed entries, and deleted them when they were old; or
+                # it had the run id, and has swept our staging.
+                decided = self.lake.commits()
+                if not _named(decided, left) and run_id not in decided.run_ids:
                     raise
         raise LakeConflictError(
             f"{self.lake.storage.root}: other runs took turns {_MOST_TRIES} times while "

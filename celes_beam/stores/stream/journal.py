@@ -23,7 +23,7 @@ import msgspec
 
 from celes_beam.errors import ConfigError, IntegrityError, StorageError, UsageError
 from celes_beam.stores.cloud.read_failures import READ_ERRORS
-from celes_beam.stores.lake.local_storage import LocalStorage, storage_errors
+from celes_beam.stores.lake.local_storage import LocalStorage, make_folder, storage_errors
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import Storage, open_storage
 from celes_beam.stores.lake.stored import StoredFile
@@ -256,7 +256,7 @@ def _absolute(root: str) -> str:
 def _make_durable(root: Path) -> None:
     missing = [path for path in (root, *root.parents) if not path.exists()]
     with storage_errors("make", root):
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         for path in missing:
             descriptor = os.open(path.parent, os.O_RDONLY)
             try:

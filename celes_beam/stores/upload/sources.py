@@ -10,6 +10,7 @@ from pathlib import Path
 from celes_beam.errors import InputError, IntegrityError, StorageError
 from celes_beam.stores.inputs.refused import LAKE_MARK
 from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.manifest import DataFile
 
 PARQUET = ".parquet"
 _MAGIC = b"PAR1"
@@ -60,7 +61,7 @@ def find_sources(path: str) -> Sources:
     place = Path(path).expanduser()
     try:
         if place.is_dir():
-            return _of_lake(place) if (place / LAKE_MARK).is_dir() else _of_folder(place)
+            return _of_any_folder(place)
         return Sources(path, (_parquet_file(place, place.name),), is_folder=False)
     except PermissionError as error:
         raise InputError(
@@ -76,6 +77,14 @@ def status_of(path: str) -> tuple[int, int]:
     """Size in bytes and time of last change in nanoseconds. Raises ``OSError``."""
     status = Path(path).stat()
     return status.st_size, status.st_mtime_ns
+
+
+def _of_any_folder(folder: Path) -> Sources:
+    if (folder / LAKE_MARK).is_dir():
+        return _of_lake(folder)
+    found = _of_folder(folder)
+    # A first commit may have begun to publish meanwhile: what was found would be a part of it.
+    return _of_lake(folder) if (folder / LAKE_MARK).is_dir() else found
 
 
 def _of_folder(folder: Path) -> Sources:
@@ -95,28 +104,46 @@ def _of_folder(folder: Path) -> Sources:
 
 
 def _of_lake(root: Path) -> Sources:
-    committed = {f.path: f for f in Lake.open(str(root)).snapshot().files}
+    lake = Lake.open(str(root))
+    committed = {f.path: f for f in lake.snapshot().files}
     if not committed:
         raise InputError(f"the lake {root} holds no rows: there is nothing to send")
     files = []
     for name, file in sorted(committed.items()):
-        path = root / name
-        if not path.is_file() or path.stat().st_size != file.bytes:
+        found = _committed_file(root, file)
+        if found is not None:
+            files.append(found)
+        elif name in {f.path for f in lake.snapshot().files}:
             raise IntegrityError(
-                f"{path} is not as it was committed, with {file.bytes:,} bytes: see what else is "
-                f"with celes-beam lake verify {root}"
+                f"{root / name} is not as it was committed, with {file.bytes:,} bytes: see what "
+                f"else is with celes-beam lake verify {root}"
             )
-        size, modified = status_of(str(path))
-        files.append(SourceFile(str(path), name, size, modified, file.crc32c))
+        else:
+            # Another commit has retired it since we looked.
+            return _of_lake(root)
     left_out = tuple(name for name in _visible_parquet(root) if name not in committed)
     return Sources(str(root), tuple(files), is_folder=True, is_lake=True, left_out=left_out)
+
+
+def _committed_file(root: Path, file: DataFile) -> SourceFile | None:
+    path = root / file.path
+    try:
+        size, modified = status_of(str(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if size != file.bytes or not path.is_file():
+        return None
+    return SourceFile(str(path), file.path, size, modified, file.crc32c)
 
 
 def _visible_parquet(folder: Path) -> Iterator[str]:
     """Names below a folder, in order; links to folders are not followed."""
 
     def fail(error: OSError) -> None:
-        raise error
+        # A commit that retires all files of a partition takes its folder away, too.
+        is_gone = isinstance(error, FileNotFoundError) and error.filename != str(folder)
+        if not (is_gone and (folder / LAKE_MARK).is_dir()):
+            raise error
 
     for inside, folders, names in os.walk(folder, onerror=fail):
         here = Path(inside)

@@ -145,6 +145,39 @@ def test_a_folder_deleted_by_the_command_before_is_made_anew(
     assert held == [True]
 
 
+def test_a_folder_may_be_deleted_while_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "local"
+    folder.mkdir()
+    is_dir, exists = Path.is_dir, Path.exists
+
+    def deleted_before_the_look(path: Path) -> bool:
+        if path == folder and exists(folder):
+            monkeypatch.setattr(Path, "is_dir", is_dir)
+            folder.rmdir()
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", deleted_before_the_look)
+    with locked(folder):
+        assert is_dir(folder)
+
+
+def test_two_may_delete_the_data_of_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "local"
+    folder.mkdir()
+    iterdir = Path.iterdir
+
+    def deleted_before_the_look(path: Path) -> Iterator[Path]:
+        folder.rmdir()
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", deleted_before_the_look)
+    assert down(folder, delete_data=True) == []
+
+
 def test_a_folder_with_other_files_is_refused_and_nothing_deleted(tmp_path: Path) -> None:
     (tmp_path / "storage").mkdir()
     with pytest.raises(UsageError, match=r"holds other files \(storage, …\): name a new"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,11 @@ from celes_beam.stores.datasets.dataset_target import DatasetTarget, read_report
 GENERATOR = Generator(Config())
 
 
-def write_dataset(target: DatasetTarget, rows: int, shards: int) -> int:
+def write_dataset(target: DatasetTarget, rows: int, shards: int, *, overwrite: bool = True) -> int:
     with target.work_folder() as folder:
         planned = target.plan(folder, rows, shards)
         written = [write_shard(GENERATOR, shard, target.format) for shard in planned]
-        return target.publish(planned, written)
+        return target.publish(planned, written, overwrite=overwrite)
 
 
 # What an output means
@@ -147,6 +148,43 @@ def test_a_folder_of_shards_replaces_the_earlier_one(tmp_path: Path, format: For
     assert sorted(path.name for path in target.path.iterdir()) == names
     assert size == sum(path.stat().st_size for path in target.path.iterdir())
     assert os.listdir(tmp_path) == ["v"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize("name", ["v", "v.csv"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_of_two_at_once_one_is_there_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, overwrite: bool
+) -> None:
+    target = DatasetTarget.parse(str(tmp_path / name), None)
+    if overwrite:
+        write_dataset(target, 60, 3)
+    replace = Path.replace
+    raised: list[BaseException] = []
+
+    def another_run() -> None:
+        try:
+            write_dataset(target, 100, 4, overwrite=overwrite)
+        except LakeExistsError as error:
+            raised.append(error)
+
+    other = threading.Thread(target=another_run)
+
+    def another_is_at_it(path: Path, to: Path) -> Path:
+        if target.path in (to, to.parent) and other.ident is None:
+            other.start()
+            # It has a moment to end, and must not.
+            other.join(0.5)
+            assert other.is_alive()
+        return replace(path, to)
+
+    monkeypatch.setattr(Path, "replace", another_is_at_it)
+    size = write_dataset(target, 50, 2, overwrite=overwrite)
+    other.join()
+    assert len(raised) == (0 if overwrite else 1)
+    files = [target.path] if target.one_file else sorted(target.path.iterdir())
+    there = sum(path.stat().st_size for path in files)
+    assert (there == size) is not overwrite
+    assert len(files) == (1 if target.one_file else 4 if overwrite else 2)
 
 
 def test_shards_that_are_not_as_planned_change_nothing(tmp_path: Path) -> None:

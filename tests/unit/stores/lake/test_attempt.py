@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from celes_beam.errors import LakeConflictError, StorageError
+from celes_beam.errors import IntegrityError, LakeConflictError, StorageError
 from celes_beam.stores.lake import commit
-from celes_beam.stores.lake.attempt import deciding, give_up
+from celes_beam.stores.lake.attempt import give_up
 from celes_beam.stores.lake.commit import CommitLog
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
@@ -54,15 +54,12 @@ def test_who_comes_to_decide_on_what_is_being_taken_back_is_refused(
 ) -> None:
     mine = draft(lake, "r", SALES)
     real = type(lake.storage).delete_folder
-    late = iter([mine.staging])
+    late = iter([mine])
 
     def delete_folder(storage: Any, name: str) -> None:
-        for staging in late:
-            with (
-                pytest.raises(LakeConflictError, match="run r was given up"),
-                deciding(Lake.open(lake.storage.root), "r", staging),
-            ):
-                raise AssertionError("it is refused before")
+        for manifest in late:
+            with pytest.raises(IntegrityError, match=r"was taken back, .* before it was committed"):
+                Lake.open(lake.storage.root).commit(manifest)
         real(storage, name)
 
     monkeypatch.setattr(type(lake.storage), "delete_folder", delete_folder)
@@ -71,18 +68,24 @@ def test_who_comes_to_decide_on_what_is_being_taken_back_is_refused(
     assert not Path(lake.storage.root).exists()
 
 
-def test_a_decision_that_failed_is_in_nobodys_way(lake: Lake) -> None:
+def test_a_decision_that_failed_is_in_nobodys_way(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mine = draft(lake, "r", SALES)
-    with pytest.raises(StorageError), deciding(lake, "r", mine.staging):
+
+    def full(log: CommitLog, manifest: Any) -> Any:
         raise StorageError("the disk is full")
+
+    monkeypatch.setattr(CommitLog, "decide", full)
+    with pytest.raises(StorageError, match="full"):
+        lake.commit(mine)
     give_up(lake, "r", mine.staging, INTERRUPT)
-    assert not Path(lake.storage.root).exists()
+    assert not [*lake.storage.list("_staging")]
 
 
 def test_what_was_decided_stays(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
     mine = draft(lake, "r", SALES)
-    with deciding(lake, "r", mine.staging):
-        lake.decide(mine)
+    lake.decide(mine)
     give_up(lake, "r", mine.staging, INTERRUPT)
     assert "run r is committed all the same" in caplog.text
     assert lake.snapshot().rows == 2

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from celes_beam.errors import IntegrityError, LakeConflictError, StorageError, U
 from celes_beam.stores.lake import compact as compact_module
 from celes_beam.stores.lake.compact import compact, plan_merges
 from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.loads import FIRST_ROUND, Mark, TableLoads
 from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.manifest import DataFile, InputRecord
 from celes_beam.stores.lake.measure import checksum
@@ -306,3 +308,43 @@ def test_settings_of_the_merged_commit_are_those_of_the_lake(tmp_path: Path) -> 
     assert kept["schema_hash"] == "abc"
     assert kept["rules_version"] == 7
     assert kept["partition_by"] == ("region_de_venta",)
+
+
+def test_a_compaction_that_is_cut_off_once_decided_is_finished_by_the_next(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = visible_sales(root(lake))
+    move = LocalStorage.move
+
+    def interrupted(storage: LocalStorage, source: str, target: str) -> None:
+        monkeypatch.setattr(LocalStorage, "move", move)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalStorage, "move", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compact(lake, target_bytes=MB, run_id="merge")
+    assert Lake.open(str(root(lake))).snapshot().rows == len(before)
+    assert visible_sales(root(lake)) == before
+    assert verify(lake).problems == ()
+
+
+def test_a_table_may_be_given_to_a_lake_while_its_files_are_merged(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = visible_sales(root(lake))
+    merge_all = compact_module._merge_all
+    loads = TableLoads(lake.storage, "my-project+sales.ventas")
+
+    def loaded_meanwhile(*given: Any) -> tuple[DataFile, ...]:
+        merged = merge_all(*given)
+        loads.register("my-project:sales.ventas", ["a", "b", "c"])
+        loads.mark(FIRST_ROUND, Mark(run_id="a", rows=3, jobs=(), loaded_at=""))
+        return merged
+
+    monkeypatch.setattr(compact_module, "_merge_all", loaded_meanwhile)
+    with pytest.raises(LakeConflictError, match="3 of them wait to be loaded"):
+        compact(lake, target_bytes=MB)
+    monkeypatch.setattr(compact_module, "_merge_all", merge_all)
+    assert visible_sales(root(lake)) == before
+    assert not (root(lake) / "_staging").exists()
+    assert compact(lake, target_bytes=MB) is None

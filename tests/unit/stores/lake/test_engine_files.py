@@ -10,10 +10,17 @@ import pytest
 
 from celes_beam.contract import AMOUNT, CATEGORY, COLUMN_NAMES, DATE, ID, REGION, SCHEMA
 from celes_beam.errors import ColumnError, InputError
+from celes_beam.stores.lake import lake_input
 from celes_beam.stores.lake.engine_files import EngineFile, contract_sales, engine_files
+from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.lake_input import open_input
+from celes_beam.stores.lake.lake_reader import LakeFile
+from celes_beam.stores.lake.plain_folder import plain_files
+from celes_beam.stores.lake.publish import move, moves_of
+from celes_beam.stores.lake.storage import Storage
 from tests.answers import batch_of, commit_rows, rows_of
 from tests.jobs.cases import HAND_CHECKED, START
+from tests.lakes import draft
 
 
 def test_files_of_a_lake_are_described_without_being_opened(
@@ -69,3 +76,19 @@ def test_columns_and_values_that_are_not_acceptable(tmp_path: Path) -> None:
 
 def described(root: Path) -> tuple[EngineFile, ...]:
     return engine_files(open_input(str(root), START))
+
+
+def test_a_lake_may_begin_while_a_folder_is_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake.open(str(tmp_path))
+    begun = draft(lake, "a", [("Hogar", "Norte", 100), ("Hogar", "Sur", 100)])
+
+    def half_published(storage: Storage) -> tuple[LakeFile, ...]:
+        decided = lake.decide(begun)
+        move(lake.storage, "a", moves_of(decided)[:1])
+        return plain_files(storage)
+
+    monkeypatch.setattr(lake_input, "plain_files", half_published)
+    found = open_input(str(tmp_path), START)
+    assert (found.rows, len(found.files)) == (2, 2)

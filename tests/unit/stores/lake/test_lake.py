@@ -17,9 +17,12 @@ from celes_beam.errors import (
     TooManyRejectedError,
     UsageError,
 )
+from celes_beam.stores.lake.attempt import give_up
 from celes_beam.stores.lake.commit import CommitLog
 from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.manifest import InputRecord, Manifest
+from celes_beam.stores.lake.segments import Segments
 from celes_beam.stores.lake.upkeep import LOOK_AGAIN_SECONDS, STALE_SECONDS
 from tests.lakes import IMPATIENT, Sale, commit_sales, draft, reject, visible_sales
 
@@ -290,6 +293,23 @@ def test_an_append_is_partitioned_like_the_lake(lake: Lake) -> None:
     assert lake.prepare(run_id="b", if_exists="overwrite", partition_by=()) is None
 
 
+@pytest.mark.parametrize("inputs", [(), (MONDAY,)])
+def test_a_lake_may_come_to_be_partitioned_differently_while_a_run_appends(
+    lake: Lake, inputs: tuple[InputRecord, ...]
+) -> None:
+    lake.prepare(run_id="r", if_exists="append", partition_by=("region_de_venta",))
+    late = draft(lake, "r", SALES, inputs=inputs)
+    other = draft(lake, "by_month", SALES, kind="overwrite", inputs=inputs and (TUESDAY,))
+    files = tuple(
+        msgspec.structs.replace(f, path=f"mes=2024-05/{Path(f.path).name}") for f in other.files
+    )
+    lake.commit(msgspec.structs.replace(other, files=files, partition_by=("mes",)))
+    with pytest.raises(UsageError, match="the lake is partitioned by mes; append with"):
+        lake.commit(late)
+    assert lake.snapshot().rows == len(SALES)
+    assert not (root(lake) / "_staging").exists()
+
+
 def test_a_folder_nobody_may_write_is_told_before_the_work(lake: Lake) -> None:
     root(lake).write_text("in the way")
     with pytest.raises(StorageError, match=r"cannot write .*lake/_staging/r/"):
@@ -311,6 +331,24 @@ def test_an_overwrite_starts_the_ledger_anew(lake: Lake) -> None:
     assert lake.unread([TUESDAY, MONDAY]) == [TUESDAY]
     commit_sales(lake, "c", SALES, inputs=(TUESDAY,))
     assert lake.unread([TUESDAY, MONDAY]) == []
+
+
+def test_two_workers_with_one_attempt_commit_it_once(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One decides, and is slow to publish, when the other is about to claim its turn."""
+    begun = draft(lake, "r", SALES, inputs=(MONDAY,))
+    other = Lake.open(lake.storage.root)
+    claim = CommitLog.claim
+
+    def decided_meanwhile(log: CommitLog, *given: Any) -> int:
+        monkeypatch.setattr(CommitLog, "claim", claim)
+        other.decide(begun)
+        return claim(log, *given)
+
+    monkeypatch.setattr(CommitLog, "claim", decided_meanwhile)
+    assert lake.commit(begun).staging == begun.staging
+    assert visible_sales(root(lake)) == PLAIN
 
 
 def test_an_input_that_another_run_took_in_meanwhile_is_not_taken_in_twice(lake: Lake) -> None:
@@ -382,6 +420,44 @@ def test_one_fresh_file_keeps_an_attempt(lake: Lake) -> None:
     assert lake.sweep(time.time()) == []
 
 
+def test_a_run_that_slept_for_days_is_not_swept_while_it_decides(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = draft(lake, "r", SALES, inputs=(MONDAY,))
+    age(root(lake) / begun.staging, STALE_SECONDS + 1)
+    other = Lake.open(lake.storage.root)
+    claim = CommitLog.claim
+
+    def swept_meanwhile(log: CommitLog, *given: Any) -> int:
+        assert other.sweep(time.time()) == []
+        return claim(log, *given)
+
+    monkeypatch.setattr(CommitLog, "claim", swept_meanwhile)
+    lake.commit(begun)
+    assert visible_sales(root(lake)) == PLAIN
+    assert not (root(lake) / "_staging").exists()
+
+
+def test_a_sweep_looks_again_at_what_was_stale(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = draft(lake, "r", SALES)
+    age(root(lake) / begun.staging, STALE_SECONDS + 1)
+    other = Lake.open(lake.storage.root)
+    listed = LocalStorage.list
+
+    def decided_after_the_look(storage: LocalStorage, *given: Any, **how: Any) -> Any:
+        found = list(listed(storage, *given, **how))
+        if storage is other.storage and given == ("_staging",):
+            monkeypatch.setattr(LocalStorage, "list", listed)
+            lake.decide(begun)
+        return iter(found)
+
+    monkeypatch.setattr(LocalStorage, "list", decided_after_the_look)
+    assert other.sweep(time.time()) == []
+    assert visible_sales(root(lake)) == []
+    assert other.snapshot().rows == len(SALES)
+    assert visible_sales(root(lake)) == PLAIN
+
+
 def test_staging_of_decided_runs_is_swept_at_once(lake: Lake) -> None:
     lake = Lake(lake.storage, patience=IMPATIENT)
     commit_sales(lake, "r", SALES)
@@ -413,6 +489,40 @@ def test_an_attempt_can_be_discarded_and_leaves_no_folder_behind(tmp_path: Path)
     lake = Lake.open(str(tmp_path / "not" / "there"))
     lake.discard(draft(lake, "r", SALES).staging)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("moment", ["list", "claim", "announce", "put"])
+def test_an_attempt_may_be_discarded_while_a_worker_decides(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Ctrl-C ends the launcher, and its worker goes on for a moment."""
+    commit_sales(lake, "before", SALES[:1])
+    begun = draft(lake, "r", SALES, inputs=(MONDAY,))
+    launcher = Lake.open(lake.storage.root)
+    of = {
+        "list": (CommitLog, "load"),
+        "claim": (CommitLog, "claim"),
+        "announce": (Segments, "announce"),
+        "put": (CommitLog, "decide"),
+    }
+    owner, name = of[moment]
+    real = getattr(owner, name)
+
+    def interrupted(*given: Any) -> Any:
+        monkeypatch.setattr(owner, name, real)
+        if moment == "put":
+            decided = real(*given)
+            give_up(launcher, "r", begun.staging, KeyboardInterrupt())
+            return decided
+        give_up(launcher, "r", begun.staging, KeyboardInterrupt())
+        return real(*given)
+
+    monkeypatch.setattr(owner, name, interrupted)
+    lake.commit(begun)
+    whole = 1 + len(SALES)
+    assert Lake.open(lake.storage.root).snapshot().rows == whole
+    assert len(visible_sales(root(lake))) == whole
+    assert not (root(lake) / begun.staging).exists()
 
 
 def test_what_was_there_before_an_attempt_is_there_after_it(lake: Lake) -> None:

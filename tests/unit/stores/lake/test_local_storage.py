@@ -166,6 +166,54 @@ def test_another_process_may_move_it_between_two_looks(
     assert names(storage) == ["p=1/a"]
 
 
+def test_a_folder_may_vanish_while_it_is_made(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process makes it and, once its file has gone, removes it, all between two looks."""
+    put(storage, "a", "p=1/b")
+    is_dir = Path.is_dir
+    vanishing = [Path(storage.uri("p=1")), Path(storage.uri("q=1"))]
+
+    def vanishes(path: Path) -> bool:
+        if path in vanishing:
+            vanishing.remove(path)
+            Path(path, "b").unlink(missing_ok=True)
+            path.rmdir()
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", vanishes)
+    assert storage.put_if_absent("p=1/c", b"")
+    rename = os.rename
+
+    def made_by_another(source: str, target: str) -> None:
+        monkeypatch.setattr(os, "rename", rename)
+        Path(target).parent.mkdir()
+        raise FileNotFoundError(errno.ENOENT, "gone")
+
+    monkeypatch.setattr(os, "rename", made_by_another)
+    storage.move("a", "q=1/a")
+    assert vanishing == []
+    assert names(storage) == ["p=1/c", "q=1/a"]
+
+
+def test_a_put_is_done_again_when_its_folder_is_deleted_meanwhile(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two runs with one id the first to commit deletes the staging of both."""
+    put(storage, "other")
+    fsync = os.fsync
+
+    def staging_is_deleted(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        storage.delete_folder("_staging/r")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", staging_is_deleted)
+    assert storage.put_if_absent("_staging/r/1/.started", b"now")
+    assert storage.read("_staging/r/1/.started") == b"now"
+    assert names(storage) == ["_staging/r/1/.started", "other"]
+
+
 def test_delete_takes_empty_folders_along_but_not_the_root(storage: LocalStorage) -> None:
     put(storage, "p=1/q=1/a", "p=1/b")
     storage.delete("p=1/q=1/a")

@@ -30,6 +30,24 @@ def test_a_file_is_no_root(tmp_path: Path) -> None:
         open_storage(str(tmp_path / "ventas.csv"))
 
 
+def test_a_root_may_vanish_between_two_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever made it takes it away again when nothing was committed."""
+    root = tmp_path / "lake"
+    root.mkdir()
+    exists = Path.exists
+
+    def vanishes(path: Path) -> bool:
+        there = exists(path)
+        if there and path == root:
+            root.rmdir()
+        return there
+
+    monkeypatch.setattr(Path, "exists", vanishes)
+    assert open_storage(str(root)).root == str(root)
+
+
 def test_a_relative_root_stays_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

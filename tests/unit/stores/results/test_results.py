@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +16,7 @@ from celes_beam.errors import ConfigError, IntegrityError, LakeExistsError, Stor
 from celes_beam.sales.aggregate import Sums, sum_batch
 from celes_beam.stores.results.result_folder import RESULT, ResultFolder
 from celes_beam.stores.results.results import make_result, read_result, write_result
+from celes_beam.stores.work_folder import sweep_beside
 from tests.answers import Row, answer, as_json, batch_of
 
 ROWS: list[Row] = [
@@ -70,10 +73,11 @@ def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
             read_result(str(tmp_path))
 
 
-def publish(target: ResultFolder) -> None:
+def publish(target: ResultFolder, *, overwrite: bool = True) -> None:
     with target.work_folder() as folder:
         write_result(f"{folder}/{RESULT}", RESULT_OF_ROWS)
-        assert target.publish(folder, with_sorted=False) == RESULT_OF_ROWS
+        published = target.publish(folder, with_sorted=False, overwrite=overwrite)
+        assert published == RESULT_OF_ROWS
 
 
 def test_a_published_folder_holds_one_whole_result(tmp_path: Path) -> None:
@@ -89,6 +93,40 @@ def test_a_published_folder_holds_one_whole_result(tmp_path: Path) -> None:
     assert [p.name for p in target.path.parent.iterdir()] == ["result"]
     with pytest.raises(LakeExistsError, match="holds a result"):
         target.check("lake", overwrite=False)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_of_two_at_once_one_is_there_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    target = ResultFolder(str(tmp_path / "out"))
+    if overwrite:
+        publish(target)
+    rename = Path.rename
+    raised: list[BaseException] = []
+
+    def another_run() -> None:
+        try:
+            target.check("lake", overwrite=overwrite)
+            publish(target, overwrite=overwrite)
+        except (LakeExistsError, StorageError) as error:
+            raised.append(error)
+
+    other = threading.Thread(target=another_run)
+
+    def another_is_at_it(path: Path, to: Path) -> Path:
+        if path.name == RESULT and other.ident is None:
+            other.start()
+            # It has a moment to end, and must not.
+            other.join(0.5)
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", another_is_at_it)
+    publish(target, overwrite=overwrite)
+    other.join()
+    assert [type(error) for error in raised] == ([] if overwrite else [LakeExistsError])
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert read_result(str(target.path)) == RESULT_OF_ROWS
 
 
 @pytest.mark.parametrize("name", ["out", None])
@@ -160,9 +198,13 @@ def test_a_disk_that_refuses_leaves_what_was_there(
 
     def refuse(self: Path, to: Path) -> Path:
         if self.name == RESULT:
+            sweep_beside(target.path, time.time())
             raise OSError(28, "No space left on device")
         return rename(self, to)
 
+    # Another run that begins just then takes the old result for what a killed run left.
+    for path in (*target.path.rglob("*"), target.path):
+        os.utime(path, (0, 0))
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(StorageError, match="No space left on device; what was there is as it was"):
         publish(target)

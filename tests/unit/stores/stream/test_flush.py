@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from celes_beam.sales.messages import check_messages
 from celes_beam.stores.lake.history import history
@@ -69,6 +72,25 @@ def test_entries_of_two_tables_become_two_commits(tmp_path: Path) -> None:
     commits = flusher.flush(flusher.journal.listing(), names)
     assert [(m.streamed_to, len(m.inputs)) for m in commits] == [(("a",), 2), (("b",), 2)]
     check(tmp_path, 36, cents(range(40)), 4)
+
+
+def test_another_flush_with_the_run_id_may_sweep_our_staging(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, other = flusher_of(tmp_path), flusher_of(tmp_path)
+    names = [put(ours.journal, range(n, n + 10)) for n in (0, 10)]
+    stage = Flusher._stage
+
+    def swept(flusher: Flusher, *given: Any) -> Any:
+        monkeypatch.setattr(Flusher, "_stage", stage)
+        staged = stage(flusher, *given)
+        other.flush(other.journal.listing(), names[1:])
+        return staged
+
+    monkeypatch.setattr(Flusher, "_stage", swept)
+    (commit,) = ours.flush(ours.journal.listing(), names[:1])
+    assert commit.run_id == "run-00002"
+    check(tmp_path, 18, cents(range(20)), 2)
 
 
 def test_flushers_race(tmp_path: Path) -> None:

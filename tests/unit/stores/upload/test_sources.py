@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from celes_beam.errors import InputError, IntegrityError
-from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.lake import Lake, Snapshot
+from celes_beam.stores.lake.publish import move, moves_of
 from celes_beam.stores.upload.sources import find_sources
-from tests.lakes import commit_sales
+from tests.lakes import commit_sales, draft
 
 
 def write(path: Path) -> Path:
@@ -104,3 +107,48 @@ def test_a_part_of_a_lake_and_a_lake_within_are_refused(tmp_path: Path) -> None:
         find_sources(str(root / "region_de_venta=Norte"))
     with pytest.raises(InputError, match="is a lake: upload it by itself"):
         find_sources(str(tmp_path / "in"))
+
+
+def test_a_commit_may_retire_files_while_a_lake_is_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake.open(str(tmp_path))
+    commit_sales(lake, "a", [("Hogar", "Norte", 100), ("Hogar", "Sur", 100)])
+    snapshot, walk = Lake.snapshot, os.walk
+
+    def overwritten_after_the_look(self: Lake) -> Snapshot:
+        monkeypatch.setattr(Lake, "snapshot", snapshot)
+        found = snapshot(self)
+        commit_sales(lake, "b", [("Hogar", "Norte", 200), ("Hogar", "Sur", 1)], kind="overwrite")
+        return found
+
+    def overwritten_in_the_walk(*given: Any, **how: Any) -> Iterator[Any]:
+        for found in walk(*given, **how):
+            yield found
+            if given[0] == tmp_path and len(lake.runs()) == 2:
+                commit_sales(lake, "c", [("Hogar", "Norte", 300)], kind="overwrite")
+
+    monkeypatch.setattr(Lake, "snapshot", overwritten_after_the_look)
+    monkeypatch.setattr(os, "walk", overwritten_in_the_walk)
+    found = find_sources(str(tmp_path))
+    assert [f.name for f in found.files] == [f.path for f in lake.runs()[1].files]
+    assert len(lake.runs()) == 3
+
+
+def test_a_lake_may_begin_while_a_folder_is_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake.open(str(tmp_path))
+    begun = draft(lake, "a", [("Hogar", "Norte", 100), ("Hogar", "Sur", 100)])
+    walk = os.walk
+
+    def half_published(*given: Any, **how: Any) -> Iterator[Any]:
+        monkeypatch.setattr(os, "walk", walk)
+        decided = lake.decide(begun)
+        move(lake.storage, "a", moves_of(decided)[:1])
+        return walk(*given, **how)
+
+    monkeypatch.setattr(os, "walk", half_published)
+    found = find_sources(str(tmp_path))
+    assert found.is_lake
+    assert len(found.files) == 2
