@@ -18,6 +18,7 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
 )
 
+from celes_beam.commands.interrupts import interrupts_wait
 from celes_beam.errors import ConfigError
 from celes_beam.transforms.flink_cluster import NO_ANSWER, FlinkCluster, cluster_of
 
@@ -62,7 +63,8 @@ def name_job(pipeline: beam.Pipeline, run_id: str) -> str:
 def ended_with_us(pipeline: beam.Pipeline, run_id: str) -> Iterator[None]:
     """Run a pipeline in the body; a job that is still there after an error is cancelled.
 
-    The job is known by its name, which ``name_job`` gives it.
+    The job is known by its name, which ``name_job`` gives it. Interrupts that follow the first wait
+    until that is done.
     """
     name = name_job(pipeline, run_id)
     started = time.time()
@@ -74,7 +76,9 @@ def ended_with_us(pipeline: beam.Pipeline, run_id: str) -> Iterator[None]:
             _cancel(pipeline.options, name, started, appear_seconds=0)
         raise
     except BaseException:
-        _cancel(pipeline.options, name, started, appear_seconds=_APPEAR_SECONDS)
+        # A second Ctrl-C would leave the job to itself, which then commits what it likes.
+        with interrupts_wait():
+            _cancel(pipeline.options, name, started, appear_seconds=_APPEAR_SECONDS)
         raise
 
 
