@@ -167,6 +167,7 @@ def test_a_job_server_that_is_lost_is_told_and_its_job_ended(
     assert flink.job(tmp_path.name)["state"] == "CANCELED"
 
 
+@pytest.mark.slow
 def test_a_manager_that_is_lost_is_told_and_its_workers_come_back(
     flink: FlinkCluster, tmp_path: Path
 ) -> None:
