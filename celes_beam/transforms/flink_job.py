@@ -44,6 +44,11 @@ def check_slots(options: PipelineOptions) -> None:
             f"--flink_master {flink.flink_master}: no Flink is there ({error}): give HOST:PORT "
             "of its REST interface, or leave it out"
         ) from error
+    if not slots:
+        raise ConfigError(
+            f"--flink_master {flink.flink_master}: no task manager is there, so no job would begin: "
+            "start some (on this machine celes-beam local up), or wait for those that come back"
+        )
     if slots < flink.parallelism:
         raise ConfigError(
             f"--parallelism {flink.parallelism}: the cluster has {slots} slots, and the job would "

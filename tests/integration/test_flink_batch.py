@@ -241,6 +241,20 @@ def test_more_slots_than_there_are_is_told_at_once(
     assert "--parallelism 9: the cluster has 4 slots" in capsys.readouterr().err
 
 
+def test_a_cluster_without_workers_is_told_at_once(
+    flink: FlinkCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        for worker in WORKERS:
+            flink.kill(worker)
+        until(lambda: flink.ask("overview")["slots-total"] == 0)
+        assert batch.main(["-o", str(tmp_path / "lake"), "--rows", "10", *flink.flags]) == 2
+    finally:
+        flink.mend()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no task manager is there, so no job would begin" in line
+
+
 def test_another_server_in_place_of_the_job_server_is_told(
     pubsub: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
