@@ -46,8 +46,8 @@ def check_slots(options: PipelineOptions) -> None:
         ) from error
     if not slots:
         raise ConfigError(
-            f"--flink_master {flink.flink_master}: no task manager is there, so no job would begin: "
-            "start some (on this machine celes-beam local up), or wait for those that come back"
+            f"--flink_master {flink.flink_master}: no task manager is there, so no job would begin:"
+            " start some (on this machine celes-beam local up), or wait for those that come back"
         )
     if slots < flink.parallelism:
         raise ConfigError(
