@@ -68,7 +68,12 @@ def live_spec(
     flags: argparse.Namespace, destination: Destination | None, run_id: str
 ) -> LiveSpec | None:
     """What live windows are asked for; None without. Raises ``ConfigError``, naming the flag."""
-    from celes_beam.stores.warehouse.live_table import LiveSpec, live_table_name  # noqa: PLC0415
+    from celes_beam.stores.warehouse.live_table import (  # noqa: PLC0415
+        LIVE_VIEW,
+        LiveSpec,
+        live_table_name,
+    )
+    from celes_beam.stores.warehouse.views import VIEW_NAMES  # noqa: PLC0415
 
     if flags.live_windows is None:
         for name in ("live_lateness", "live_table"):
@@ -92,6 +97,8 @@ def live_spec(
     table = live_table_name(destination.table, flags.live_table)
     if table in (destination.table, destination.table.rejected):
         raise ConfigError(f"--live_table {flags.live_table} is there for rows: name another one")
+    if table.table in {LIVE_VIEW, *VIEW_NAMES}:
+        raise ConfigError(f"--live_table {flags.live_table} is what a view is called: name another")
     lateness = flags.live_lateness
     if lateness is None:
         lateness = duration("--live_lateness", 0.0, _DAY)(_DEFAULT_LATENESS)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from celes_beam.errors import LocalServerError, MissingProgramError, UsageError
-from celes_beam.local.flink import FLINK_PORTS
+from celes_beam.local.flink import FLINK_PORTS, MANAGER, WORKERS
 from celes_beam.local.processes import HOST, Server, is_free, is_ready, process_library
 from celes_beam.local.services import PORTS, SERVICES, check_program, ready_path_of, start_service
 from celes_beam.local.state import (
@@ -36,6 +36,9 @@ _ANSWER_SECONDS = 5
 _STOP_SECONDS = 10
 _KILL_SECONDS = 5
 _POLL_SECONDS = 0.05
+# They miss it after ten seconds at the latest, and look for it every few.
+_RETURN_SECONDS = 30
+_RETURN_POLL_SECONDS = 0.2
 
 
 class State(StrEnum):
@@ -123,6 +126,8 @@ def up(
         for server in started.values():
             # It is meant to outlive us; subprocess would warn that it still runs.
             server.process.returncode = 0
+        if MANAGER in started:
+            _wait_for_workers(records)
     return wanted, status(folder)
 
 
@@ -204,6 +209,15 @@ def _ports(name: str, old: Record | None, given: Mapping[str, int]) -> dict[str,
             port = old.ports[port_name]
         chosen[port_name] = port
     return chosen
+
+
+def _wait_for_workers(records: Mapping[str, Record]) -> None:
+    """Wait until workers that outlived Flink's manager have found the new one."""
+    end = time.monotonic() + _RETURN_SECONDS
+    while any(_look(name, records).state is State.SILENT for name in WORKERS):
+        if time.monotonic() > end:
+            return
+        time.sleep(_RETURN_POLL_SECONDS)
 
 
 def _keep_last_words(folder: Path, name: str) -> None:

@@ -60,6 +60,8 @@ _SETTINGS = {
     "taskmanager.memory.jvm-metaspace.size": "256m",
     "taskmanager.memory.jvm-overhead.min": "192m",
     "taskmanager.memory.jvm-overhead.max": "192m",
+    # A manager that is gone has taken its jobs along: the job server need not ask for a minute.
+    "rest.retry.max-attempts": 5,
     "cluster.evenly-spread-out-slots": "true",
     "parallelism.default": PARALLELISM,
     # A lost worker is noticed within seconds, and the job starts again on the slots that are left.

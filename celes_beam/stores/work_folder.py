@@ -17,6 +17,8 @@ from pathlib import Path
 
 STALE_SECONDS = 86_400.0
 """What stands under a hidden name is swept when nothing in it changed for this long."""
+_REMOVE_SECONDS = 5
+_REMOVE_POLL_SECONDS = 0.05
 
 
 def hidden_beside(path: Path) -> Path:
@@ -37,7 +39,17 @@ def work_folder_beside(path: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    # Workers in threads of this process may outlive a job that failed, and go on writing a while.
+    end = time.monotonic() + _REMOVE_SECONDS
+    while True:
         shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists() or time.monotonic() > end:
+            return
+        time.sleep(_REMOVE_POLL_SECONDS)
 
 
 @contextmanager

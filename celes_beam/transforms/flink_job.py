@@ -18,6 +18,7 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
 )
 
+from celes_beam.commands.interrupts import interrupts_wait
 from celes_beam.errors import ConfigError
 from celes_beam.transforms.flink_cluster import NO_ANSWER, FlinkCluster, cluster_of
 
@@ -43,6 +44,11 @@ def check_slots(options: PipelineOptions) -> None:
             f"--flink_master {flink.flink_master}: no Flink is there ({error}): give HOST:PORT "
             "of its REST interface, or leave it out"
         ) from error
+    if not slots:
+        raise ConfigError(
+            f"--flink_master {flink.flink_master}: no task manager is there, so no job would begin:"
+            " start some (on this machine celes-beam local up), or wait for those that come back"
+        )
     if slots < flink.parallelism:
         raise ConfigError(
             f"--parallelism {flink.parallelism}: the cluster has {slots} slots, and the job would "
@@ -62,7 +68,8 @@ def name_job(pipeline: beam.Pipeline, run_id: str) -> str:
 def ended_with_us(pipeline: beam.Pipeline, run_id: str) -> Iterator[None]:
     """Run a pipeline in the body; a job that is still there after an error is cancelled.
 
-    The job is known by its name, which ``name_job`` gives it.
+    The job is known by its name, which ``name_job`` gives it. Interrupts that follow the first wait
+    until that is done.
     """
     name = name_job(pipeline, run_id)
     started = time.time()
@@ -74,7 +81,9 @@ def ended_with_us(pipeline: beam.Pipeline, run_id: str) -> Iterator[None]:
             _cancel(pipeline.options, name, started, appear_seconds=0)
         raise
     except BaseException:
-        _cancel(pipeline.options, name, started, appear_seconds=_APPEAR_SECONDS)
+        # A second Ctrl-C would leave the job to itself, which then commits what it likes.
+        with interrupts_wait():
+            _cancel(pipeline.options, name, started, appear_seconds=_APPEAR_SECONDS)
         raise
 
 

@@ -22,6 +22,7 @@ from apache_beam.options.pipeline_options import (
 
 from celes_beam.commands.launched import FlinkJob
 from celes_beam.errors import CelesError, ConfigError, StorageError
+from celes_beam.transforms.artifacts import artifacts_gathered
 from celes_beam.transforms.flink_cluster import NO_ANSWER, cluster_of
 from celes_beam.transforms.flink_job import name_job
 from celes_beam.transforms.portable import is_portable
@@ -34,7 +35,8 @@ _ANSWER_SECONDS = 30
 def launch(pipeline: beam.Pipeline, run_id: str) -> FlinkJob:
     """Start a job on a cluster and leave it running; ``name_job`` names it."""
     name = name_job(pipeline, run_id)
-    pipeline.run()
+    with artifacts_gathered():
+        pipeline.run()
     return FlinkJob(name)
 
 

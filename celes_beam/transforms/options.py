@@ -32,6 +32,8 @@ from celes_beam.commands.progress import watch
 from celes_beam.errors import ConfigError
 from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.transforms import portable
+from celes_beam.transforms.artifacts import artifacts_gathered
+from celes_beam.transforms.flink_failure import failures_told
 from celes_beam.transforms.flink_job import check_slots, ended_with_us
 from celes_beam.transforms.flink_stream import drained_when
 from celes_beam.transforms.loopback import know_workers_by_who_asked
@@ -81,10 +83,10 @@ def new_pipeline(options: PipelineOptions) -> beam.Pipeline:
         portable.set_up(options)
         check_slots(options)
     with _runner_set_up(options):
-        pipeline = beam.Pipeline(runner=runner, options=options)
-    # For transforms of other languages, of which there are none; Beam would leave it, one a round.
-    shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
-    return pipeline
+        made = beam.Pipeline(runner=runner, options=options)
+    # For transforms of other languages. A pipeline that is not run in the end would leave it.
+    shutil.rmtree(made.local_tempdir, ignore_errors=True)
+    return made
 
 
 def run_to_end(
@@ -108,15 +110,16 @@ def run_to_end(
 def _run_and_wait(pipeline: beam.Pipeline, options: PipelineOptions, run_id: str) -> None:
     if _is_prism(options):
         # Beam leaves a handler of its own otherwise.
-        with interrupts_wait(), _runner_set_up(options):
-            result = pipeline.run()
+        with interrupts_wait():
+            result = _handed_over(pipeline, options)
         with prism_ended_with_us(options):
             result.wait_until_finish()
         return
-    with ended_with_us(pipeline, run_id) if portable.is_portable(options) else nullcontext():
-        with _runner_set_up(options):
-            result = pipeline.run()
-        result.wait_until_finish()
+    is_portable = portable.is_portable(options)
+    with ended_with_us(pipeline, run_id) if is_portable else nullcontext():
+        result = _handed_over(pipeline, options)
+        with failures_told(options) if is_portable else nullcontext():
+            result.wait_until_finish()
 
 
 def run_until_stopped(
@@ -138,21 +141,25 @@ def run_until_stopped(
                 pipeline.run().wait_until_finish()
             return
         if portable.is_portable(options):
-            with stopping, ended_with_us(pipeline, run_id), _runner_set_up(options):
-                result = pipeline.run()
-                with drained_when(pipeline.options, is_over):
+            with stopping, ended_with_us(pipeline, run_id):
+                result = _handed_over(pipeline, options)
+                with failures_told(options), drained_when(pipeline.options, is_over):
                     result.wait_until_finish()
             return
         # A runner beside us gets the Ctrl-C of a terminal, too, and would be gone before its work
         # is done; and Beam ends it by a handler of its own, which ours has to come after.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            with _runner_set_up(options):
-                result = pipeline.run()
+            result = _handed_over(pipeline, options)
         finally:
             signal.signal(signal.SIGINT, before)
         with stopping:
             result.wait_until_finish()
+
+
+def _handed_over(pipeline: beam.Pipeline, options: PipelineOptions) -> Any:
+    with _runner_set_up(options), artifacts_gathered():
+        return pipeline.run()
 
 
 @contextmanager

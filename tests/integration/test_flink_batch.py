@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +19,8 @@ import pytest
 
 from celes_beam import cli
 from celes_beam.contract import COLUMN_NAMES
-from celes_beam.local.flink import JOBS, WORKERS
+from celes_beam.errors import InputError
+from celes_beam.local.flink import JOBS, MANAGER, WORKERS
 from celes_beam.local.processes import Server
 from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.verify import verify
@@ -123,6 +126,79 @@ def test_an_interrupted_launcher_takes_its_job_along(
     assert (lake.runs(), [*lake.storage.list("_staging")]) == ([], [])
 
 
+def test_a_second_interrupt_does_not_leave_the_job_to_itself(
+    processes: list[str], flink: FlinkCluster, tmp_path: Path
+) -> None:
+    with paused_batch(flink, tmp_path, *processes) as process:
+        for number in (signal.SIGINT, signal.SIGINT):
+            process.send_signal(number)
+            # Two that come at once are one.
+            time.sleep(0.02)
+        _, err = process.communicate(timeout=SECONDS)
+
+    assert process.returncode == 130
+    assert err == "pipelines.batch: interrupted; it is safe to run it again\n"
+    assert flink.job(tmp_path.name)["state"] == "CANCELED"
+
+
+def test_a_job_that_others_cancel_is_told(flink: FlinkCluster, tmp_path: Path) -> None:
+    with paused_batch(flink, tmp_path) as process:
+        flink.cancel(tmp_path.name)
+        _, err = process.communicate(timeout=SECONDS)
+
+    assert process.returncode == 1
+    assert err.startswith("pipelines.batch: the job was cancelled on the cluster, and not from")
+    assert not list(Lake.open(str(tmp_path / "lake")).storage.list("_staging"))
+
+
+def test_a_job_server_that_is_lost_is_told_and_its_job_ended(
+    flink: FlinkCluster, tmp_path: Path
+) -> None:
+    try:
+        with paused_batch(flink, tmp_path) as process:
+            flink.kill(JOBS)
+            _, err = process.communicate(timeout=SECONDS)
+    finally:
+        flink.mend()
+
+    assert process.returncode == 1
+    (line,) = err.splitlines()
+    assert "the job server does not answer any more (UNAVAILABLE)" in line
+    assert flink.job(tmp_path.name)["state"] == "CANCELED"
+
+
+@pytest.mark.slow
+def test_a_manager_that_is_lost_is_told_and_its_workers_come_back(
+    flink: FlinkCluster, tmp_path: Path
+) -> None:
+    try:
+        with paused_batch(flink, tmp_path) as process:
+            flink.kill(MANAGER)
+            _, err = process.communicate(timeout=SECONDS)
+    finally:
+        flink.mend()
+
+    assert process.returncode == 1
+    warned, told = err.splitlines()
+    assert f"job {tmp_path.name} may still run" in warned
+    assert told.startswith("pipelines.batch: Flink at http://127.0.0.1:")
+    assert flink.ask("overview")["slots-total"] == 4
+
+
+def test_no_folders_of_a_launcher_are_left(
+    flink: FlinkCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (temporary := tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    lake = str(tmp_path / "lake")
+    batch.run(["-o", lake, "--rows", "1000", *QUIET, *flink.flags])
+    with pytest.raises(InputError):
+        replay.run(["--from", str(tmp_path / "no-lake"), "-o", lake, *QUIET, *flink.flags])
+
+    # Beam makes the latter once and for all.
+    assert {path.name for path in temporary.iterdir()} <= {"beam-requirements-cache"}
+
+
 def test_each_pipeline_in_processes(
     processes: list[str], flink: FlinkCluster, tmp_path: Path
 ) -> None:
@@ -163,6 +239,20 @@ def test_more_slots_than_there_are_is_told_at_once(
     flags = ["-o", str(tmp_path / "lake"), "--rows", "10", *flink.flags, "--parallelism", "9"]
     assert batch.main(flags) == 2
     assert "--parallelism 9: the cluster has 4 slots" in capsys.readouterr().err
+
+
+def test_a_cluster_without_workers_is_told_at_once(
+    flink: FlinkCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        for worker in WORKERS:
+            flink.kill(worker)
+        until(lambda: flink.ask("overview")["slots-total"] == 0)
+        assert batch.main(["-o", str(tmp_path / "lake"), "--rows", "10", *flink.flags]) == 2
+    finally:
+        flink.mend()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no task manager is there, so no job would begin" in line
 
 
 def test_another_server_in_place_of_the_job_server_is_told(

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from celes_beam.errors import ConfigError
+from celes_beam.errors import ConfigError, UsageError
 from celes_beam.stores.cloud.clients import LOCAL_PROJECT, bigquery_client, publisher_client
 from celes_beam.stores.warehouse.table_name import TableName, parse_table_name
 from pipelines import streaming
@@ -295,3 +295,14 @@ def test_a_runner_without_live_windows_is_refused_before_a_message_is_pulled(
     with pytest.raises(ConfigError, match="DirectRunner has no live windows"):
         streaming.run([*flags, "--live_windows", "1m"])
     assert len(topic.pull(1, then_no_more=False)) == 1
+
+
+def test_a_table_that_does_not_fit_is_named_with_its_flag(
+    topic: Topic, table: TableName, prism: list[str]
+) -> None:
+    client = bigquery_client(LOCAL_PROJECT)
+    client.create_dataset(f"{LOCAL_PROJECT}.{table.dataset}", exists_ok=True)
+    ask(f"CREATE TABLE `{table.beside('otra').path}` (x INT64)")
+    flags = ["--subscription", topic.subscription, "--bigquery_table", str(table)]
+    with pytest.raises(UsageError, match=r"--live_table: .*otra is there and does not fit"):
+        streaming.run([*flags, *prism, "--live_windows", "1m", "--live_table", "otra"])

@@ -40,11 +40,14 @@ class SubscriptionFacts:
     filter: str = ""
 
 
-def check_subscription(path: str, *, native: bool = False) -> SubscriptionFacts:
+def check_subscription(
+    path: str, *, native: bool = False, otherwise: str = "give --topic to have one made"
+) -> SubscriptionFacts:
     """Look at a subscription that is to be pulled from; see ``paths.full_path`` for its name.
 
     With ``native``, Dataflow's own source is to read it: an account that may not look at it, and a
-    topic that was deleted, are errors then.
+    topic that was deleted, are errors then. ``otherwise`` is what may be done where there is none,
+    but for making it.
     Raises ``ConfigError`` for another form than ``projects/P/subscriptions/S``, ``UsageError``
     when there is none or nothing can be pulled from it, ``StorageError`` when the service fails.
     """
@@ -60,7 +63,7 @@ def check_subscription(path: str, *, native: bool = False) -> SubscriptionFacts:
         if isinstance(error.__cause__, exceptions.NotFound):
             raise UsageError(
                 f"there is no subscription {path}: make it (gcloud pubsub subscriptions create "
-                f"{path} --topic TOPIC), or give --topic to have one made"
+                f"{path} --topic TOPIC), or {otherwise}"
             ) from error
         if isinstance(error.__cause__, exceptions.Forbidden) and not native:
             return SubscriptionFacts(path)

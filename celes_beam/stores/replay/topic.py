@@ -62,7 +62,10 @@ class TopicRows:
 
     def check(self) -> None:
         """Look at the subscription; raises what ``check_subscription`` does."""
-        self._deadline = check_subscription(self.name).ack_deadline_seconds
+        facts = check_subscription(
+            self.name, otherwise="give --from the folder of a lake, a table or another subscription"
+        )
+        self._deadline = facts.ack_deadline_seconds
 
     def passed_over(self) -> int:
         """None."""

@@ -109,7 +109,8 @@ class SpillWriter:
                     first += rows
 
     def _create(self) -> pa.NativeFile:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # No parents: a late worker is not to bring back a work folder that was removed.
+        self._path.parent.mkdir(exist_ok=True)
         return pa.OSFile(str(self._path), "wb")
 
 

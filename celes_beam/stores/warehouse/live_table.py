@@ -184,7 +184,7 @@ def make_live_table(destination: Destination, name: TableName) -> None:
     with cloud_errors("look at", f"table {name}", needs=NEEDS):
         there = table_there(client, name.path)
     if there is not None:
-        check_fits(name, there, wanted.schema, destination.kms_key)
+        check_fits(name, there, wanted.schema, destination.kms_key, flag="--live_table")
     else:
         with cloud_errors("make", f"table {name}", needs=NEEDS):
             client.create_table(wanted, exists_ok=True, retry=bigquery_retry())

@@ -33,8 +33,18 @@ def shape_of(fields: Sequence[Any]) -> TableShape:
     return TableShape({f.name: (type_name(f.field_type), f.mode.upper()) for f in fields})
 
 
-def check_fits(name: TableName, table: Any, wanted: Sequence[Any], kms_key: str | None) -> None:
-    """Raise ``UsageError``, naming all that is wrong, when rows of ``wanted`` do not fit."""
+def check_fits(
+    name: TableName,
+    table: Any,
+    wanted: Sequence[Any],
+    kms_key: str | None,
+    *,
+    flag: str = "--bigquery_table",
+) -> None:
+    """Raise ``UsageError``, naming all that is wrong, when rows of ``wanted`` do not fit.
+
+    ``flag`` is the one by which another table is named.
+    """
     problems = []
     if table.table_type not in (None, "TABLE"):
         problems.append(f"it is a {table.table_type.lower()}, not a table")
@@ -58,6 +68,6 @@ def check_fits(name: TableName, table: Any, wanted: Sequence[Any], kms_key: str 
         problems.append(f"it is encrypted with {key}, not with --kms_key {kms_key}")
     if problems:
         raise UsageError(
-            f"--bigquery_table: {name} is there and does not fit: {'; '.join(problems)}; name "
+            f"{flag}: {name} is there and does not fit: {'; '.join(problems)}; name "
             "another table, which is made, or mend this one"
         )

@@ -72,6 +72,13 @@ def test_there_are_none_unless_asked_for() -> None:
             ["--bigquery_table", TABLE, "--live_windows", "1m", "--live_table", "ventas"],
             "name another one",
         ),
+        *(
+            (
+                ["--bigquery_table", TABLE, "--live_windows", "1m", "--live_table", view],
+                f"--live_table {view} is what a view is called",
+            )
+            for view in ("ventas_por_ventana", "ventas_por_dia")
+        ),
     ],
 )
 def test_what_is_refused(flags: list[str], said: str) -> None:

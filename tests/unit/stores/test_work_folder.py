@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,18 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     sweep_beside(tmp_path / "v", NOW)
     assert not link.is_symlink()
     assert real.exists()
+
+
+def test_what_late_threads_write_meanwhile_is_removed_too(tmp_path: Path) -> None:
+    def write(folder: Path) -> None:
+        with suppress(OSError):
+            for number in range(20_000):
+                (folder / f"late-{number}").touch()
+
+    with work_folder_beside(tmp_path / "v") as folder:
+        for number in range(2_000):
+            (folder / str(number)).touch()
+        late = threading.Thread(target=write, args=[folder])
+        late.start()
+    late.join()
+    assert list(tmp_path.iterdir()) == []
