@@ -6,7 +6,9 @@ import difflib
 import errno
 import logging
 import re
+import shutil
 import signal
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -80,7 +82,10 @@ def new_pipeline(options: PipelineOptions) -> beam.Pipeline:
         portable.set_up(options)
         check_slots(options)
     with _runner_set_up(options):
-        return beam.Pipeline(runner=runner, options=options)
+        pipeline = beam.Pipeline(runner=runner, options=options)
+    # Beam makes a folder for each, and deletes that of one that ran; some are made as a check only.
+    weakref.finalize(pipeline, shutil.rmtree, pipeline.local_tempdir, ignore_errors=True)
+    return pipeline
 
 
 def run_to_end(

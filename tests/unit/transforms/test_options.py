@@ -1,4 +1,7 @@
+import gc
 import inspect
+import tempfile
+from pathlib import Path
 
 import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, SetupOptions
@@ -10,6 +13,7 @@ from celes_beam.transforms.options import (
     beam_options,
     is_local,
     is_on_this_machine,
+    new_pipeline,
     runner_of,
 )
 
@@ -61,3 +65,16 @@ def test_the_main_session_is_never_pickled() -> None:
     options = beam_options(["--save_main_session"])
 
     assert options.view_as(SetupOptions).save_main_session is False
+
+
+def test_a_pipeline_that_is_never_run_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    pipeline = new_pipeline(beam_options([]))
+    assert list(tmp_path.iterdir())
+
+    del pipeline
+    gc.collect()
+
+    assert not list(tmp_path.iterdir())
