@@ -227,8 +227,8 @@ def storage_errors(verb: str, path: Path | str) -> Iterator[None]:
 
 
 _REMEDIES = {
-    errno.ENOSPC: "; make room and run again with the same run id",
-    errno.EDQUOT: "; make room and run again with the same run id",
+    errno.ENOSPC: "; make room and run it again",
+    errno.EDQUOT: "; make room and run it again",
     errno.EACCES: "; check who may write there",
     errno.EPERM: "; check who may write there, and that the file system knows hard links",
     errno.ENOTSUP: "; a lake needs a file system that knows hard links",
