@@ -43,8 +43,6 @@ def _run(argv: Sequence[str]) -> int:
     add_upload_command(groups)
     flags = parser.parse_args(argv)
     code: int = flags.run(flags)
-    # A reader of our output that went away is noticed here, not at interpreter exit.
-    sys.stdout.flush()
     return code
 
 

@@ -16,7 +16,12 @@ from contextlib import ExitStack, contextmanager, redirect_stderr
 from typing import TYPE_CHECKING, Protocol
 
 from celes_beam import errors
-from celes_beam.errors import CelesError
+from celes_beam.commands.standard_streams import (
+    ReaderGoneError,
+    settle_stdout,
+    standard_streams,
+)
+from celes_beam.errors import CelesError, StorageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,34 +43,33 @@ def run_command(
     Without ``argv`` it is the command line of this process, which ends next.
     Set ``CELES_TRACEBACK=1`` to see the traceback as well.
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    logging.getLogger("celes_beam").setLevel(logging.INFO)
-    if not _shows_tracebacks():
-        threading.excepthook = _log_thread_failure
-    stderr = sys.stderr
-    for stream in (sys.stdout, stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal that cannot show a letter is no reason to fail after the work is done.
-            stream.reconfigure(errors="replace")
     with ExitStack() as ending:
+        ending.enter_context(standard_streams())
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+        logging.getLogger("celes_beam").setLevel(logging.INFO)
+        if not _shows_tracebacks():
+            threading.excepthook = _log_thread_failure
+        stderr = sys.stderr
         _commands.append(ending)
         ending.callback(_commands.remove, ending)
         ending.enter_context(_terminated_as_interrupt())
         try:
-            return command(sys.argv[1:] if argv is None else argv)
-        except BrokenPipeError:
-            # The reader of our output went away; a second complaint at exit would be noise.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = command(sys.argv[1:] if argv is None else argv)
+            # What stdout does not take is noticed here, not at interpreter exit.
+            sys.stdout.flush()
+        except ReaderGoneError:
+            settle_stdout()
             return 1
         except (Exception, KeyboardInterrupt) as error:
             message, code = explain(error)
             if _shows_tracebacks():
                 logging.getLogger("celes_beam").exception("%s", message)
             print(f"{program}: {message}", file=stderr)
+            settle_stdout()
             if argv is None:
                 # What is held stays so: threads of a runner print until the very end.
                 ending.pop_all()
-            return code
+        return code
 
 
 @contextmanager
@@ -110,7 +114,11 @@ def run_and_show(
         summary = run(arguments)
         from celes_beam.commands.console import console_for  # noqa: PLC0415 - not for --help
 
-        summary.print(console_for(sys.stdout))
+        try:
+            summary.print(console_for(sys.stdout))
+            sys.stdout.flush()
+        except StorageError as error:
+            raise StorageError(f"the run is done, but not its summary: {error}") from error
         return 0
 
     return run_command(program, command, argv)

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -64,11 +65,16 @@ def check_json_target(
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:
-    """Write JSON to a file. Raises ``StorageError`` naming the path."""
+    """Write JSON to a file, whole or not at all. Raises ``StorageError`` naming the path."""
     text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+    target = Path(path)
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        target.write_text(text, encoding="utf-8")
     except OSError as error:
+        # A program would take half of it, or nothing, for what a run of its own had to say.
+        if target.is_file() and not target.is_symlink():
+            with suppress(OSError):
+                target.unlink()
         raise StorageError(
             f"--summary_json {path} could not be written: {error.strerror}; the run itself is done"
         ) from error

@@ -29,6 +29,7 @@ from celes_beam.local.state import (
     process_of,
     save,
     started_after_boot,
+    writing_in,
 )
 
 DATA = ("storage", "bigquery", "logs", "gcloud", "flink")
@@ -97,7 +98,7 @@ def up(
     """
     given = ports or {}
     folder = folder.resolve()
-    with locked(folder):
+    with writing_in(folder), locked(folder):
         records = load(folder)
         before = dict(records)
         states = {name: _look(name, records).state for name in PORTS}
@@ -142,7 +143,7 @@ def down(folder: Path, delete_data: bool = False) -> list[Ended]:
         if delete_data and _holds_anything(folder):
             raise UsageError(f"--folder {folder} is not of celes-beam local: nothing was deleted")
         return []
-    with locked(folder):
+    with writing_in(folder), locked(folder):
         records = load(folder)
         found = {name: process_of(record) for name, record in records.items()}
         left = {name: process for name, process in found.items() if process is not None}

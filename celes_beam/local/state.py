@@ -9,6 +9,7 @@ FOLDER
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -30,6 +31,7 @@ _LOCK_SECONDS = 180
 _ATTEMPTS = 100
 _POLL_SECONDS = 0.1
 _SAME_START_SECONDS = 0.05
+_TAKES_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -100,6 +102,21 @@ def prepare(folder: Path) -> None:
             f"--folder {folder} holds other files ({min(names)}, …): name a new folder, or an "
             "empty one"
         )
+
+
+@contextlib.contextmanager
+def writing_in(folder: Path) -> Iterator[None]:
+    """Turn the error of a disk that takes no more into a ``LocalServerError`` with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        # A full disk does not say of which file it speaks.
+        if error.errno not in _TAKES_NO_MORE:
+            raise
+        raise LocalServerError(
+            f"--folder {folder} cannot be written: {error.strerror}; make room there, or "
+            "name a folder that can be written"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from celes_beam.errors import StorageError, UsageError
 from celes_beam.stores.cloud.clients import publisher_client, subscriber_client
 from celes_beam.stores.messages import connection
+from celes_beam.stores.messages import receiver as receiver_module
 from celes_beam.stores.messages.holding import Held
 from celes_beam.stores.messages.pulling import pulling
 from celes_beam.stores.messages.receiver import Figures, Receiver
@@ -261,6 +263,19 @@ def test_pulls_that_fail_are_tried_again(
         receiver.ack(held)
     assert sorted(numbers_of(held.messages.data)) == list(range(5))
     assert receiver.figures().failed_pulls == fault.happened == 4
+
+
+@pytest.mark.parametrize("jump", [-3_600.0, 3_600.0])
+def test_a_clock_that_is_set_anew_makes_nothing_quiet_or_busy(
+    jump: float, numbered: Numbered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving(numbered.subscription) as receiver:
+        until(lambda: receiver.empty_at is not None)
+        clock = SimpleNamespace(time=lambda: time.time() + jump, monotonic=time.monotonic)
+        monkeypatch.setattr(receiver_module, "time", clock)
+
+        assert not receiver.is_quiet(1_800.0)
+        until(lambda: receiver.is_quiet(0.01))
 
 
 def test_a_service_that_does_not_answer_is_not_quiet(

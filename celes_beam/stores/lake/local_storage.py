@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import time
 import uuid
@@ -18,6 +19,7 @@ from celes_beam.stores.lake.stored import StoredFile
 
 _ATTEMPTS = 100
 """Another process may delete an empty folder just when we want to use it: it is made again."""
+_COPY_BYTES = 2**20
 _PARTIAL_SECONDS = 86_400.0
 
 
@@ -29,6 +31,7 @@ class LocalStorage:
         self._root = Path(root).absolute()
         self._root_text = str(self._root)
         self._missing: list[Path] = []
+        self._has_copied = False
 
     def note_missing_root(self) -> None:
         """Remember the folders down to the lake's own that are not there yet."""
@@ -57,8 +60,8 @@ class LocalStorage:
 
     @property
     def moves_by_copy(self) -> bool:
-        """No: a file is renamed."""
-        return False
+        """Once a move went from one file system to another; within one a file is renamed."""
+        return self._has_copied
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Create ``name`` whole and durable; False when it is already there."""
@@ -94,8 +97,7 @@ class LocalStorage:
         with storage_errors("write", new):
             for attempt in range(_ATTEMPTS):
                 try:
-                    # A path object of each of a hundred thousand names takes half a minute.
-                    os.rename(old, new)  # noqa: PTH104
+                    self._rename(old, new)
                 except FileNotFoundError:
                     # The source first: another process may move it just now, and once it is gone
                     # the target is there.
@@ -109,6 +111,18 @@ class LocalStorage:
                     make_folder(self._path(target).parent)
                 else:
                     return
+
+    def _rename(self, old: str, new: str) -> None:
+        try:
+            # A path object of each of a hundred thousand names takes half a minute.
+            os.rename(old, new)  # noqa: PTH104
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            # A partition, or _staging, may be a link or a mount: it has to be possible to finish
+            # what was decided.
+            self._has_copied = True
+            _copy_over(Path(old), Path(new))
 
     def delete(self, name: str) -> None:
         """Delete a file, and the folders it leaves empty; done already when it is gone."""
@@ -206,8 +220,8 @@ def storage_errors(verb: str, path: Path | str) -> Iterator[None]:
 
 
 _REMEDIES = {
-    errno.ENOSPC: "; make room and run again with the same run id",
-    errno.EDQUOT: "; make room and run again with the same run id",
+    errno.ENOSPC: "; make room and run it again",
+    errno.EDQUOT: "; make room and run it again",
     errno.EACCES: "; check who may write there",
     errno.EPERM: "; check who may write there, and that the file system knows hard links",
     errno.ENOTSUP: "; a lake needs a file system that knows hard links",
@@ -268,6 +282,22 @@ def _create(path: Path) -> BinaryIO:
     return path.open("xb")
 
 
+def _copy_over(old: Path, new: Path) -> None:
+    partial = new.with_name(f".{new.name}.{uuid.uuid4().hex}")
+    try:
+        with old.open("rb") as source, partial.open("xb") as target:
+            shutil.copyfileobj(source, target, _COPY_BYTES)
+            target.flush()
+            os.fsync(target.fileno())
+        partial.replace(new)
+    finally:
+        partial.unlink(missing_ok=True)
+    old.unlink(missing_ok=True)
+    # The target is there, so what killed copies of it left is dead.
+    for name in [name for name in _names(new.parent) if name.startswith(f".{new.name}.")]:
+        new.with_name(name).unlink(missing_ok=True)
+
+
 def _sync(path: Path) -> None:
     # What is gone again, because a later commit retired it, has nothing left to survive.
     with suppress(FileNotFoundError):
@@ -297,7 +327,8 @@ def _remove_if_empty(folder: Path) -> bool:
     except FileNotFoundError:
         return True
     except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+        # Not a folder is a link to one.
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.ENOTDIR):
             return False
         raise
     return True
@@ -308,7 +339,9 @@ def _names(folder: Path) -> Iterator[str]:
         yield from (entry.name for entry in found)
 
 
-def _walk(folder: Path, prefix: str, recursive: bool, hidden: bool) -> Iterator[StoredFile]:
+def _walk(
+    folder: Path, prefix: str, recursive: bool, hidden: bool, followed: tuple[Path, ...] = ()
+) -> Iterator[StoredFile]:
     # Other processes come and go: what vanishes between being listed and being looked at is gone.
     try:
         with os.scandir(folder) as found:
@@ -319,10 +352,26 @@ def _walk(folder: Path, prefix: str, recursive: bool, hidden: bool) -> Iterator[
         if not hidden and entry.name.startswith(("_", ".")):
             continue
         name = prefix + entry.name
-        if entry.is_dir(follow_symlinks=False):
+        way = _way_into(entry, followed)
+        if way is not None:
             if recursive:
-                yield from _walk(Path(entry.path), f"{name}/", recursive, hidden)
+                yield from _walk(Path(entry.path), f"{name}/", recursive, hidden, way)
             continue
         with suppress(FileNotFoundError):
             status = entry.stat(follow_symlinks=False)
             yield StoredFile(name, status.st_size, status.st_mtime)
+
+
+def _way_into(entry: os.DirEntry[str], followed: tuple[Path, ...]) -> tuple[Path, ...] | None:
+    """What links lead to after a folder, or a link to one; None for anything else."""
+    if entry.is_dir(follow_symlinks=False):
+        return followed
+    # A partition may be a link to another disk: readers see what is in it.
+    if not (entry.is_symlink() and entry.is_dir()):
+        return None
+    folder = Path(entry.path)
+    target = folder.resolve()
+    # One that leads back has no end.
+    if target in followed or folder.parent.resolve().is_relative_to(target):
+        return None
+    return (*followed, target)

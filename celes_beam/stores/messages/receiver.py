@@ -80,7 +80,7 @@ class Receiver:
         self._failed: CelesError | None = None
         self._acked = self._given_back = 0
         self._failed_acks = self._failed_pulls = self._abandoned = 0
-        self._quiet_since = time.time()
+        self._quiet_since = time.monotonic()
         self._silence_told: float | None = None
         self._empty_at: float | None = None
         self._looked = time.monotonic()
@@ -108,7 +108,7 @@ class Receiver:
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing is known of messages
             self._tell_silence(error)
             with self._changed:
-                self._quiet_since = time.time()
+                self._quiet_since = time.monotonic()
             return False
         # Some may have come meanwhile.
         return self._has_nothing_since(seconds)
@@ -257,7 +257,7 @@ class Receiver:
 
     def _has_nothing_since(self, seconds: float) -> bool:
         with self._changed:
-            return not self._holding.messages and time.time() - self._quiet_since >= seconds
+            return not self._holding.messages and time.monotonic() - self._quiet_since >= seconds
 
     def _tell_silence(self, error: Exception) -> None:
         now = time.monotonic()
@@ -274,7 +274,7 @@ class Receiver:
         with self._changed:
             if not self._holding.let_go(held, returned=returned):
                 return False
-            self._quiet_since = time.time()
+            self._quiet_since = time.monotonic()
             self._changed.notify_all()
         self._leases.drop(held.ack_ids)
         return True
@@ -323,7 +323,7 @@ class Receiver:
             if asked is not None:
                 self._empty_at = None if pulled else asked
             if pulled:
-                self._quiet_since = time.time()
+                self._quiet_since = time.monotonic()
             self._changed.notify_all()
         if is_late and pulled:
             self._return([message.ack_id for message in pulled])
@@ -332,7 +332,7 @@ class Receiver:
         with self._changed:
             self._failed_pulls += 1
             self._changed.wait_for(lambda: self._stopped, seconds)
-            self._quiet_since = time.time()
+            self._quiet_since = time.monotonic()
 
     def _look_whether_cut_off(self) -> None:
         """Fail once nothing can come any more: pulls of a subscription without a topic go well.

@@ -1,7 +1,9 @@
+import errno
 import io
 import json
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -133,6 +135,19 @@ def test_no_new_files_is_one_sentence() -> None:
 def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="could not be written"):
         write_json(str(tmp_path / "no" / "where.json"), {})
+
+
+def test_of_a_summary_that_the_disk_does_not_take_no_half_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(path: Path, *_: object, **__: object) -> NoReturn:
+        path.write_bytes(b"{")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(StorageError, match="No space left on device; the run itself is done"):
+        write_json(str(tmp_path / "s.json"), {})
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["lake/s.json", "lake", "no/where.json", "."])

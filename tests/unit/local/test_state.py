@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -223,3 +225,15 @@ def test_the_end_of_a_log(tmp_path: Path) -> None:
     assert end_of_log(log, 1) == ["two words"]
     log.write_text("\n")
     assert end_of_log(log, 5) == ["its log is empty"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_no_more_is_told_with_the_folder(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(LocalServerError, match=r"--folder .* cannot be written: .*; make room"):
+        cloud.up(tmp_path / "local", ())

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -284,3 +287,84 @@ def test_a_file_in_the_way_of_a_folder_is_named(storage: LocalStorage) -> None:
         storage.put_if_absent("a/b", b"")
     with pytest.raises(StorageError, match=r"cannot list .*lake/a: Not a directory"):
         names(storage, "a")
+
+
+# Other file systems, and links to them
+
+
+@pytest.fixture
+def other_disk() -> Iterator[Path]:
+    """A folder of another file system than that of ``tmp_path``."""
+    try:
+        folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    except OSError:
+        pytest.skip("no second file system here")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def linked(storage: LocalStorage, other_disk: Path) -> LocalStorage:
+    """A lake whose folder ``p=1`` is a link to another disk."""
+    root = Path(storage.root)
+    root.mkdir()
+    if root.stat().st_dev == other_disk.stat().st_dev:
+        pytest.skip("no second file system here")
+    (root / "p=1").symlink_to(other_disk)
+    return storage
+
+
+def test_a_file_moves_to_another_file_system(linked: LocalStorage, other_disk: Path) -> None:
+    put(linked, "_staging/a.staged")
+    assert not linked.moves_by_copy
+    killed = other_disk / f".part.parquet.{'0' * 32}"
+    killed.write_bytes(b"half")
+
+    linked.move("_staging/a.staged", "p=1/part.parquet")
+    linked.move("_staging/a.staged", "p=1/part.parquet")
+
+    assert linked.read("p=1/part.parquet") == b"_staging/a.staged"
+    assert names(linked) == ["p=1/part.parquet"]
+    assert [path.name for path in other_disk.iterdir()] == ["part.parquet"]
+    assert linked.moves_by_copy, "so a publisher looks for what a slow copy brought back"
+
+
+def test_a_copy_to_another_file_system_that_is_full_leaves_the_source_and_no_half(
+    linked: LocalStorage, other_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(linked, "_staging/a.staged")
+
+    def full(_: int) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left on device; make room"):
+        linked.move("_staging/a.staged", "p=1/part.parquet")
+
+    assert names(linked) == ["_staging/a.staged"]
+    assert not list(other_disk.iterdir())
+
+
+def test_a_folder_that_is_a_link_is_listed_and_stays_when_it_is_empty(
+    linked: LocalStorage, other_disk: Path
+) -> None:
+    (other_disk / "part.parquet").write_bytes(b"rows")
+    assert names(linked, hidden=False) == ["p=1/part.parquet"]
+
+    linked.delete("p=1/part.parquet")
+
+    assert names(linked) == []
+    assert (Path(linked.root) / "p=1").is_symlink()
+
+
+def test_links_that_lead_back_are_not_followed(storage: LocalStorage) -> None:
+    put(storage, "a/x", "b/y")
+    root = Path(storage.root)
+    (root / "a" / "up").symlink_to(root)
+    (root / "a" / "to_b").symlink_to(root / "b")
+    (root / "b" / "to_a").symlink_to(root / "a")
+
+    found = names(storage)
+
+    assert {"a/x", "b/y", "a/up", "a/to_b/y"} <= set(found)
+    assert len(found) < 20
