@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from celes_beam.stores.cloud.clients import bigquery_client
-from celes_beam.stores.lake.lake import Lake, Snapshot
+from celes_beam.stores.lake.lake import Lake
+from celes_beam.stores.lake.snapshot import Snapshot
 from celes_beam.stores.lake.verify import verify
 from celes_beam.stores.warehouse.table_name import TableName
 

@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 from celes_beam.contract import CATEGORY, DATE, REGION
 from celes_beam.errors import IntegrityError, LakeConflictError, StorageError, UsageError
 from celes_beam.stores.lake.attempt import give_up
-from celes_beam.stores.lake.lake import Lake, Snapshot
+from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.loads import LOADS, unloaded_paths
-from celes_beam.stores.lake.local_storage import storage_errors
+from celes_beam.stores.lake.local_files import storage_errors
 from celes_beam.stores.lake.manifest import STAGED, DataFile, Manifest
 from celes_beam.stores.lake.measure import (
     Content,
@@ -36,6 +36,7 @@ from celes_beam.stores.lake.measure import (
     open_parquet,
 )
 from celes_beam.stores.lake.parquet_writer import parquet_settings
+from celes_beam.stores.lake.snapshot import Snapshot
 from celes_beam.stores.lake.storage import Storage
 
 _LOGGER = logging.getLogger(__name__)

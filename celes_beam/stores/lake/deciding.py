@@ -34,12 +34,10 @@ def deciding(storage: Storage, staging: str) -> Iterator[bool]:
     storage.put_if_absent(here, b"")
     try:
         yield storage.exists(f"{staging}/{_STARTED}")
-    except BaseException:
-        # Of two failures the first is the one to tell of.
+    finally:
+        # It may be decided by now; and of two failures the first is the one to tell of.
         with suppress(CelesError):
             storage.delete(here)
-        raise
-    storage.delete(here)
 
 
 def may_take_back(storage: Storage, staging: str) -> bool:

@@ -5,16 +5,10 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-
-import msgspec
 
 from celes_beam.errors import (
-    IntegrityError,
     LakeConflictError,
     LakeExistsError,
-    TooManyRejectedError,
     UsageError,
 )
 from celes_beam.stores.lake.commit import (
@@ -28,50 +22,20 @@ from celes_beam.stores.lake.commit import (
     now,
 )
 from celes_beam.stores.lake.commits import Commits, InputT
-from celes_beam.stores.lake.deciding import deciding, may_take_back, start
+from celes_beam.stores.lake.deciding import may_take_back, start
+from celes_beam.stores.lake.decision import Decider, check_partitions, unread_inputs
 from celes_beam.stores.lake.manifest import (
-    DataFile,
     Manifest,
     Superseded,
-    count_problems,
 )
 from celes_beam.stores.lake.publish import finish, publish
-from celes_beam.stores.lake.replayed import check_not_replayed
-from celes_beam.stores.lake.staged_files import staging_problems
+from celes_beam.stores.lake.snapshot import Snapshot, snapshot_of
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import Storage, open_storage
 from celes_beam.stores.lake.stored import StoredFile
 from celes_beam.stores.lake.upkeep import Upkeep
 
 IF_EXISTS = ("error", "append", "overwrite")
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The files that count at one moment, and the commits, in order."""
-
-    files: tuple[DataFile, ...]
-    commits: Commits
-
-    @property
-    def runs(self) -> tuple[Manifest, ...]:
-        """All commits; where there are many this takes time."""
-        return self.commits.manifests
-
-    @property
-    def rows(self) -> int:
-        """Rows of all files."""
-        return sum(f.rows for f in self.files)
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of all files."""
-        return sum(f.bytes for f in self.files)
-
-    @property
-    def total(self) -> Decimal:
-        """Exact sum of all amounts."""
-        return sum((Decimal(f.total) for f in self.files), Decimal("0.00"))
 
 
 class Lake:
@@ -87,6 +51,7 @@ class Lake:
         self.storage = storage
         self._log = CommitLog(storage, patience, segment_commits=segment_commits)
         self._upkeep = Upkeep(storage, self._log)
+        self._decider = Decider(storage, self._log, self.snapshot)
 
     @classmethod
     def open(cls, root: str) -> Lake:
@@ -128,12 +93,12 @@ class Lake:
             )
         if if_exists == "error" and commits.live:
             raise LakeExistsError(
-                f"{self.storage.root} already holds a lake of {_snapshot(commits).rows:,} rows: "
+                f"{self.storage.root} already holds a lake of {snapshot_of(commits).rows:,} rows: "
                 "add to it with --if_exists append, replace it with --if_exists overwrite (-f), or "
                 "choose another folder"
             )
         if if_exists == "append" and partition_by is not None:
-            _check_partitions(commits, tuple(partition_by))
+            check_partitions(commits, tuple(partition_by))
         return None
 
     def staging(self, run_id: str) -> str:
@@ -168,7 +133,7 @@ class Lake:
         Raises ``UsageError`` for one that has changed since the lake took rows of it in: these
         would be there twice.
         """
-        return _unread(inputs, self._log.load())
+        return unread_inputs(inputs, self._log.load())
 
     def unread_and_changed(
         self, inputs: Iterable[InputT]
@@ -210,7 +175,7 @@ class Lake:
         When the caller does not, the next look at the lake does.
         """
         try:
-            return self._decided(draft) or self._decide_unless_taken_back(draft, reprocess)
+            return self._decider.decided(draft) or self._decider.decide(draft, reprocess)
         except (LakeConflictError, UsageError):
             # Another worker with the same attempt may have decided since we looked.
             decided = self.find(draft.run_id)
@@ -230,7 +195,7 @@ class Lake:
 
     def snapshot(self) -> Snapshot:
         """The files that count now; finishes commits that were cut short first."""
-        return _snapshot(self.commits())
+        return snapshot_of(self.commits())
 
     def commits(self) -> Commits:
         """All that has been decided; finishes commits that were cut short first."""
@@ -280,134 +245,7 @@ class Lake:
         """How the index of commits does not say what they say, by reading every one."""
         return self._upkeep.index_problems()
 
-    def _check_unread(self, draft: Manifest) -> None:
-        # Not published first: a claim is held for a moment only. Nor are our own inputs read by
-        # another run: who decided this one is told when we try to.
-        commits = self._log.load()
-        _check_draft_partitions(commits, draft)
-        check_not_replayed(self.storage, draft, commits)
-        left = {i.path for i in _unread(draft.inputs, commits, but=draft.run_id)}
-        again = [i.path for i in draft.inputs if i.path not in left]
-        if again:
-            raise LakeConflictError(
-                f"{again[0]}{f' and {len(again) - 1} more' if again[1:] else ''} was taken into "
-                f"the lake by another run while run {draft.run_id} read it: run again, what is in "
-                "the lake already is not read twice (--reprocess reads it all the same)"
-            )
-
-    def _decided(self, draft: Manifest) -> Manifest | None:
-        """What this attempt has decided, or None; conflict when another one decided."""
-        check_run_id(draft.run_id)
-        decision = self._log.decision(draft.run_id)
-        if decision is None:
-            return None
-        if isinstance(decision, Manifest) and decision.staging == draft.staging:
-            return decision
-        raise conflict(decision)
-
-    def _decide_unless_taken_back(self, draft: Manifest, reprocess: bool) -> Manifest:
-        with deciding(self.storage, draft.staging) as may:
-            if may:
-                return self._decide(draft, reprocess)
-        decided = self._decided(draft)
-        if decided is not None:
-            return decided
-        raise IntegrityError(
-            f"run {draft.run_id}: {draft.staging} was taken back, by who began it or by a sweep, "
-            "before it was committed; nothing was committed: run it again"
-        )
-
-    def _decide(self, draft: Manifest, reprocess: bool) -> Manifest:
-        staged = list(self.storage.list(draft.staging))
-        commits = self._log.load()
-        problems = count_problems(draft) or staging_problems(staged, commits, draft)
-        if problems:
-            # Another worker with the same attempt may have decided, and moved the files, just now.
-            decided = self._decided(draft)
-            if decided is not None:
-                return decided
-            raise IntegrityError(
-                f"run {draft.run_id}: {'; '.join(problems)}; nothing was committed"
-            )
-        _check_draft_partitions(commits, draft)
-        self.storage.sync(f"{draft.staging}/{f.staged}" for f in draft.all_files)
-        retires = draft.kind in ("create", "overwrite")
-        checks_inputs = draft.kind == "append" and not reprocess
-        if retires:
-            # Asked again below, when it is certain; most who have to give up need no claim for it.
-            self._check_replaces(draft, self.snapshot())
-        epoch = self._log.claim(draft.run_id, "epoch") if retires else 0
-        if checks_inputs and (draft.inputs or draft.replayed):
-            self._log.claim(draft.run_id, "inputs", lambda: self._check_unread(draft))
-        elif retires and draft.inputs:
-            self._log.claim(draft.run_id, "inputs")
-        if retires:
-            snapshot = self.snapshot()
-            self._check_replaces(draft, snapshot)
-            decided = self._decided(draft)
-            if decided is not None:
-                return decided
-            if draft.kind == "create" and snapshot.files:
-                raise LakeConflictError(
-                    f"the lake was empty when run {draft.run_id} began, and now holds "
-                    f"{snapshot.rows:,} rows of {snapshot.runs[-1].run_id}: add to it with "
-                    "--if_exists append"
-                )
-            draft = msgspec.structs.replace(
-                draft,
-                epoch=epoch,
-                retired=tuple(f.path for f in snapshot.files),
-                replaces=tuple(m.run_id for m in snapshot.runs),
-            )
-        return self._log.decide(draft)
-
-    def _check_replaces(self, draft: Manifest, snapshot: Snapshot) -> None:
-        if draft.kind != "overwrite" or draft.rows or not snapshot.files:
-            return
-        kept = f"the {snapshot.rows:,} rows of {self.storage.root}: nothing was changed"
-        if draft.rows_rejected:
-            reasons = ", ".join(f"{n:,} {why}" for why, n in draft.rejected_by_reason.items())
-            raise TooManyRejectedError(
-                f"all {draft.rows_rejected:,} rows that were read were rejected ({reasons}), so "
-                f"there is none to replace {kept}; mend the input"
-            )
-        raise LakeExistsError(
-            f"no row was read to replace {kept}; delete the folder to empty the lake"
-        )
-
     def _publish_undone(self, commits: Commits) -> tuple[Manifest, ...]:
         for manifest in commits.undone:
             publish(self.storage, manifest)
         return commits.undone
-
-
-def _snapshot(commits: Commits) -> Snapshot:
-    return Snapshot(tuple(f for of_run in commits.live for f in of_run.files), commits)
-
-
-def _unread(inputs: Iterable[InputT], commits: Commits, *, but: str | None = None) -> list[InputT]:
-    unread, changed = commits.unread_and_changed(inputs, but=but)
-    if changed:
-        more = f" (and {len(changed) - 1} more like it)" if changed[1:] else ""
-        raise UsageError(
-            f"{changed[0][0].path} was taken into the lake by run {changed[0][1]} and has changed "
-            f"since{more}: its rows would be there twice; put new rows into files of their own, or "
-            "--reprocess reads all of it again"
-        )
-    return unread
-
-
-def _check_draft_partitions(commits: Commits, draft: Manifest) -> None:
-    # An overwrite, or the first append of another, may have come since the run was prepared.
-    if draft.kind == "append" and draft.files:
-        _check_partitions(commits, draft.partition_by)
-
-
-def _check_partitions(commits: Commits, asked: tuple[str, ...]) -> None:
-    for of_run in commits.live:
-        if of_run.partition_by != asked:
-            there = ",".join(of_run.partition_by) or "none"
-            raise UsageError(
-                f"--partition_by {','.join(asked) or 'none'}: the lake is partitioned by {there}; "
-                f"append with --partition_by {there}, or overwrite it"
-            )

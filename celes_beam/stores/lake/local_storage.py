@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import stat
 import time
-import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from celes_beam.errors import IntegrityError, StorageError
+from celes_beam.errors import IntegrityError
+from celes_beam.stores.lake.local_files import (
+    ATTEMPTS,
+    copy_over,
+    make_folder,
+    names_in,
+    put_whole,
+    remove_if_empty,
+    storage_errors,
+    sync_folder,
+    walk,
+)
 from celes_beam.stores.lake.staging_area import LocalStagingArea
 from celes_beam.stores.lake.stored import StoredFile
 
-_ATTEMPTS = 100
-"""Another process may delete an empty folder just when we want to use it: it is made again."""
-_COPY_BYTES = 2**20
 _PARTIAL_SECONDS = 86_400.0
 
 
@@ -42,7 +47,7 @@ class LocalStorage:
         """Remove such folders, as far as they are empty."""
         with storage_errors("delete", self._root):
             for folder in self._missing:
-                if not _remove_if_empty(folder):
+                if not remove_if_empty(folder):
                     return
 
     def staging_area(self, folder: str) -> LocalStagingArea:
@@ -69,7 +74,7 @@ class LocalStorage:
             return False
         path = self._path(name)
         with storage_errors("write", path):
-            created = _put(path, data)
+            created = put_whole(path, data)
             self._sync_folders([name])
         return created
 
@@ -95,7 +100,7 @@ class LocalStorage:
         """Move a file; done already when ``target`` is there and ``source`` is gone."""
         old, new = self._text(source), self._text(target)
         with storage_errors("write", new):
-            for attempt in range(_ATTEMPTS):
+            for attempt in range(ATTEMPTS):
                 try:
                     self._rename(old, new)
                 except FileNotFoundError:
@@ -105,7 +110,7 @@ class LocalStorage:
                         if self.exists(target):
                             return
                         raise
-                    if attempt == _ATTEMPTS - 1:
+                    if attempt == ATTEMPTS - 1:
                         raise
                     # More often than not the folder is there, so it is made only when it is not.
                     make_folder(self._path(target).parent)
@@ -122,7 +127,7 @@ class LocalStorage:
             # A partition, or _staging, may be a link or a mount: it has to be possible to finish
             # what was decided.
             self._has_copied = True
-            _copy_over(Path(old), Path(new))
+            copy_over(Path(old), Path(new))
 
     def delete(self, name: str) -> None:
         """Delete a file, and the folders it leaves empty; done already when it is gone."""
@@ -138,7 +143,7 @@ class LocalStorage:
             for folder, _, files in os.walk(path, topdown=False):
                 for file in files:
                     (Path(folder) / file).unlink(missing_ok=True)
-                _remove_if_empty(Path(folder))
+                remove_if_empty(Path(folder))
             self._prune(path.parent)
 
     def list(
@@ -150,7 +155,7 @@ class LocalStorage:
         """
         path = self._path(folder)
         with storage_errors("list", path):
-            yield from _walk(path, f"{folder}/" if folder else "", recursive, hidden)
+            yield from walk(path, f"{folder}/" if folder else "", recursive, hidden)
 
     def sync(self, names: Iterable[str]) -> None:
         """Make the names of files in their folders survive a power failure.
@@ -167,7 +172,7 @@ class LocalStorage:
         root = self._path(folder)
         with storage_errors("list", root):
             # The folder may hold very many names: no more is asked of the others.
-            hidden = [name for name in _names(root) if name.startswith(".")]
+            hidden = [name for name in names_in(root) if name.startswith(".")]
         for name in hidden:
             path = root / name
             target, _, suffix = name[1:].rpartition(".")
@@ -188,7 +193,7 @@ class LocalStorage:
             raise IntegrityError(f"{name!r} is not a name within the lake {self.root}")
 
     def _prune(self, folder: Path) -> None:
-        while folder != self._root and _remove_if_empty(folder):
+        while folder != self._root and remove_if_empty(folder):
             folder = folder.parent
 
     def _sync_folders(self, names: Iterable[str]) -> None:
@@ -202,176 +207,8 @@ class LocalStorage:
         for folder in folders:
             path = self._path(folder)
             with storage_errors("write", path):
-                _sync(path)
+                sync_folder(path)
 
     def _text(self, name: str) -> str:
         self._check(name)
         return f"{self._root_text}/{name}"
-
-
-@contextmanager
-def storage_errors(verb: str, path: Path | str) -> Iterator[None]:
-    """Turn an ``OSError`` into a ``StorageError`` of one line that names the path and a remedy."""
-    try:
-        yield
-    except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "")
-        raise StorageError(f"cannot {verb} {path}: {error.strerror or error}{remedy}") from error
-
-
-_REMEDIES = {
-    errno.ENOSPC: "; make room and run it again",
-    errno.EDQUOT: "; make room and run it again",
-    errno.EACCES: "; check who may write there",
-    errno.EPERM: "; check who may write there, and that the file system knows hard links",
-    errno.ENOTSUP: "; a lake needs a file system that knows hard links",
-    errno.EROFS: "; choose a folder that can be written",
-}
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, also while other processes remove the empty ones."""
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except FileNotFoundError:
-            continue
-        except FileExistsError:
-            # Either a file stands there, or it was a folder, which is gone since.
-            if is_file(folder):
-                raise
-            continue
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-def is_file(path: Path) -> bool:
-    """Whether something stands there that is no folder."""
-    # One look: between two of them another process may remove a folder that stayed empty.
-    try:
-        return not stat.S_ISDIR(path.stat().st_mode)
-    except (OSError, ValueError):
-        return False
-
-
-def _put(path: Path, data: bytes) -> bool:
-    for _ in range(_ATTEMPTS - 1):
-        # Others delete our partial file with its folder, or when it looks dead.
-        with suppress(FileNotFoundError):
-            return _put_once(path, data)
-    return _put_once(path, data)
-
-
-def _put_once(path: Path, data: bytes) -> bool:
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with _create(partial) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        return _link(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _create(path: Path) -> BinaryIO:
-    for _ in range(_ATTEMPTS - 1):
-        make_folder(path.parent)
-        with suppress(FileNotFoundError):
-            return path.open("xb")
-    return path.open("xb")
-
-
-def _copy_over(old: Path, new: Path) -> None:
-    partial = new.with_name(f".{new.name}.{uuid.uuid4().hex}")
-    try:
-        with old.open("rb") as source, partial.open("xb") as target:
-            shutil.copyfileobj(source, target, _COPY_BYTES)
-            target.flush()
-            os.fsync(target.fileno())
-        partial.replace(new)
-    finally:
-        partial.unlink(missing_ok=True)
-    old.unlink(missing_ok=True)
-    # The target is there, so what killed copies of it left is dead.
-    for name in [name for name in _names(new.parent) if name.startswith(f".{new.name}.")]:
-        new.with_name(name).unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    # What is gone again, because a later commit retired it, has nothing left to survive.
-    with suppress(FileNotFoundError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _link(partial: Path, path: Path) -> bool:
-    try:
-        path.hardlink_to(partial)
-    except FileExistsError:
-        return False
-    except FileNotFoundError:
-        # Another process tidied our partial file away, as it does once the target is there.
-        if path.exists():
-            return False
-        raise
-    return True
-
-
-def _remove_if_empty(folder: Path) -> bool:
-    try:
-        folder.rmdir()
-    except FileNotFoundError:
-        return True
-    except OSError as error:
-        # Not a folder is a link to one.
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.ENOTDIR):
-            return False
-        raise
-    return True
-
-
-def _names(folder: Path) -> Iterator[str]:
-    with suppress(FileNotFoundError), os.scandir(folder) as found:
-        yield from (entry.name for entry in found)
-
-
-def _walk(
-    folder: Path, prefix: str, recursive: bool, hidden: bool, followed: tuple[Path, ...] = ()
-) -> Iterator[StoredFile]:
-    # Other processes come and go: what vanishes between being listed and being looked at is gone.
-    try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except FileNotFoundError:
-        return
-    for entry in entries:
-        if not hidden and entry.name.startswith(("_", ".")):
-            continue
-        name = prefix + entry.name
-        way = _way_into(entry, followed)
-        if way is not None:
-            if recursive:
-                yield from _walk(Path(entry.path), f"{name}/", recursive, hidden, way)
-            continue
-        with suppress(FileNotFoundError):
-            status = entry.stat(follow_symlinks=False)
-            yield StoredFile(name, status.st_size, status.st_mtime)
-
-
-def _way_into(entry: os.DirEntry[str], followed: tuple[Path, ...]) -> tuple[Path, ...] | None:
-    """What links lead to after a folder, or a link to one; None for anything else."""
-    if entry.is_dir(follow_symlinks=False):
-        return followed
-    # A partition may be a link to another disk: readers see what is in it.
-    if not (entry.is_symlink() and entry.is_dir()):
-        return None
-    folder = Path(entry.path)
-    target = folder.resolve()
-    # One that leads back has no end.
-    if target in followed or folder.parent.resolve().is_relative_to(target):
-        return None
-    return (*followed, target)

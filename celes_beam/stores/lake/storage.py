@@ -13,7 +13,8 @@ from typing import BinaryIO, Protocol
 from celes_beam.errors import UsageError
 from celes_beam.stores.cloud.clients import GCS_SCHEME
 from celes_beam.stores.lake.gcs_storage import GcsStorage
-from celes_beam.stores.lake.local_storage import LocalStorage, is_file
+from celes_beam.stores.lake.local_files import is_file
+from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.staging_area import StagingArea
 from celes_beam.stores.lake.stored import StoredFile
 

@@ -23,7 +23,8 @@ import msgspec
 
 from celes_beam.errors import ConfigError, IntegrityError, StorageError, UsageError
 from celes_beam.stores.cloud.read_failures import READ_ERRORS
-from celes_beam.stores.lake.local_storage import LocalStorage, make_folder, storage_errors
+from celes_beam.stores.lake.local_files import make_folder, storage_errors
+from celes_beam.stores.lake.local_storage import LocalStorage
 from celes_beam.stores.lake.staging_area import each
 from celes_beam.stores.lake.storage import Storage, open_storage
 from celes_beam.stores.lake.stored import StoredFile

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from celes_beam.errors import UsageError
 from celes_beam.stores.cloud.failures import cloud_errors
 from celes_beam.stores.inputs.refused import LAKE_MARK
-from celes_beam.stores.lake.local_storage import storage_errors
+from celes_beam.stores.lake.local_files import storage_errors
 from celes_beam.stores.lake.measure import measure_file
 from celes_beam.stores.upload.sources import PARQUET, SourceFile, Sources
 

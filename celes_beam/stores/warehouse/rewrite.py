@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from celes_beam.contract import SCHEMA
 from celes_beam.errors import IntegrityError
-from celes_beam.stores.lake.local_storage import storage_errors
+from celes_beam.stores.lake.local_files import storage_errors
 from celes_beam.stores.lake.manifest import DataFile, RejectedFile
 from celes_beam.stores.lake.measure import batches, check_bytes, open_parquet
 from celes_beam.stores.lake.storage import Storage

@@ -13,7 +13,8 @@ from typing import NoReturn
 import pytest
 
 from celes_beam.errors import StorageError
-from celes_beam.stores.lake.local_storage import LocalStorage, storage_errors
+from celes_beam.stores.lake.local_files import storage_errors
+from celes_beam.stores.lake.local_storage import LocalStorage
 
 PARTIAL = f".r.json.{'0' * 32}"
 

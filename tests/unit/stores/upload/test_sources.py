@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from celes_beam.errors import InputError, IntegrityError
-from celes_beam.stores.lake.lake import Lake, Snapshot
+from celes_beam.stores.lake.lake import Lake
 from celes_beam.stores.lake.publish import move, moves_of
+from celes_beam.stores.lake.snapshot import Snapshot
 from celes_beam.stores.upload.sources import find_sources
 from tests.lakes import commit_sales, draft
 
