@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from celes_beam.commands.command_line import run_and_show
 from celes_beam.commands.engine_flags import Engine
-from celes_beam.commands.flags import positive_int
+from celes_beam.commands.flag_values import positive_int
 
 # Dask and Arrow take a second to import: only once the flags are right.
 if TYPE_CHECKING:

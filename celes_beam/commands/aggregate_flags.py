@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from celes_beam.commands.flags import (
-    add_columns,
-    add_if_exists,
-    add_report_flags,
-    positive_int,
-)
+from celes_beam.commands.flag_values import positive_int
+from celes_beam.commands.flags import add_columns, add_if_exists, add_report_flags
 
 
 def add_aggregate_flags(parser: argparse.ArgumentParser) -> None:

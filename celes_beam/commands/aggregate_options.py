@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from celes_beam.commands.console import facts_table, write_json
-from celes_beam.commands.flags import one_header_each
+from celes_beam.commands.flag_values import one_header_each
 from celes_beam.commands.summary import print_aggregates, print_top
 from celes_beam.errors import ConfigError
 from celes_beam.sales.order import Order

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from celes_beam.commands.flags import most_rejected, one_header_each
+from celes_beam.commands.flag_values import most_rejected, one_header_each
 from celes_beam.commands.warehouse_options import destination
 from celes_beam.commands.watch_options import WatchOptions, watch_options
 from celes_beam.config import Config, config_from_flags

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celes_beam.commands.flags import FlagParser, add_columns, positive_int
+from celes_beam.commands.flag_values import positive_int
+from celes_beam.commands.flags import FlagParser, add_columns
 
 if TYPE_CHECKING:
     from celes_beam.commands.compare_options import CompareOptions

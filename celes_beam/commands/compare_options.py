@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from celes_beam.commands.aggregate_options import MOST_TOP
 from celes_beam.commands.console import check_json_target
-from celes_beam.commands.flags import one_header_each, whole_number
+from celes_beam.commands.flag_values import one_header_each, whole_number
 from celes_beam.compare.attempt import Question
 from celes_beam.compare.catalog import ENGINES, Engine, engines_named
 from celes_beam.contract import AMOUNT

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from celes_beam.commands.flags import add_if_exists, add_report_flags, positive_int
+from celes_beam.commands.flag_values import positive_int
+from celes_beam.commands.flags import add_if_exists, add_report_flags
 from celes_beam.errors import ConfigError
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from celes_beam.commands.deploy_commands import Place
-from celes_beam.commands.flags import positive_int
+from celes_beam.commands.flag_values import positive_int
 from celes_beam.errors import ConfigError
 from celes_beam.plan.job import IMAGE_PATTERN, Job
 from celes_beam.plan.refusals import place_refusals

@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celes_beam.commands.flags import add_warehouse_flags
+from celes_beam.commands.lake_print import (
+    as_mb,
+    barren,
+    moment,
+    print_json,
+    print_run,
+    print_table,
+    step_json,
+)
 from celes_beam.errors import LakeConflictError, UsageError
 
 if TYPE_CHECKING:
     from celes_beam.stores.lake.commits import Commits
-    from celes_beam.stores.lake.history import Step
     from celes_beam.stores.lake.lake import Lake
-    from celes_beam.stores.lake.manifest import Manifest
 
-_BYTES_PER_MB = 1_000_000
 _BYTES_PER_FILE_MB = 2**20
 _MOST_FILE_MB = 1_000_000
 
@@ -72,30 +77,31 @@ def _ls(flags: argparse.Namespace) -> int:
     superseded = sorted(commits.superseded.values(), key=lambda s: s.decided_at)
     if flags.json:
         gone = [{"run_id": s.run_id, "superseded_by": s.by} for s in superseded]
-        return _print_json({"runs": [_step_json(s) for s in steps], "superseded": gone})
+        return print_json({"runs": [step_json(s) for s in steps], "superseded": gone})
     rows: list[tuple[str, ...]] = [
         (
             step.manifest.run_id,
             step.manifest.kind,
-            _when(step.manifest.decided_at),
+            moment(step.manifest.decided_at),
             f"{step.manifest.rows:,}",
             f"{len(step.manifest.files):,}",
-            _mb(step.manifest.bytes),
+            as_mb(step.manifest.bytes),
             step.state,
         )
         for step in steps
     ]
     rows += [
-        (s.run_id, "", _when(s.decided_at), "", "", "", f"superseded by {s.by}") for s in superseded
+        (s.run_id, "", moment(s.decided_at), "", "", "", f"superseded by {s.by}")
+        for s in superseded
     ]
     last = steps[-1] if steps else None
     held = (
-        f"{last.rows_after:,} rows in {last.files_after:,} files, {_mb(last.bytes_after)} MB, "
+        f"{last.rows_after:,} rows in {last.files_after:,} files, {as_mb(last.bytes_after)} MB, "
         f"total {last.total_after:,.2f}"
         if last
         else "no rows"
     )
-    _print_table(f"{flags.root}: {held}", "run kind when >rows >files >MB state", rows)
+    print_table(f"{flags.root}: {held}", "run kind when >rows >files >MB state", rows)
     return 0
 
 
@@ -117,7 +123,7 @@ def _show(flags: argparse.Namespace) -> int:
     if flags.json:
         print(encode(step.manifest).decode())
         return 0
-    _print_run(step)
+    print_run(step)
     return 0
 
 
@@ -127,7 +133,7 @@ def _verify(flags: argparse.Namespace) -> int:
     lake, _ = _open(flags.root)
     found = verify(lake)
     if flags.json:
-        _print_json(
+        print_json(
             {
                 "files": found.files,
                 "rows": found.rows,
@@ -142,11 +148,11 @@ def _verify(flags: argparse.Namespace) -> int:
     row = (
         f"{found.files:,}",
         f"{found.rows:,}",
-        _mb(found.bytes),
+        as_mb(found.bytes),
         f"{found.rejected_rows:,}",
         f"{len(found.problems):,}" if found.problems else "none",
     )
-    _print_table(f"{flags.root}", ">files >rows >MB >rejected_rows >problems", [row])
+    print_table(f"{flags.root}", ">files >rows >MB >rejected_rows >problems", [row])
     for note in found.notes:
         print(f"note: {note}")
     for problem in found.problems:
@@ -172,15 +178,15 @@ def _compact(flags: argparse.Namespace) -> int:
         )
         names = ("files_before", "files_after", "rows")
         run_id = manifest.run_id if manifest else None
-        return _print_json({"run_id": run_id, **dict(zip(names, merged, strict=True))})
+        return print_json({"run_id": run_id, **dict(zip(names, merged, strict=True))})
     if manifest is None:
         print(f"{flags.root}: nothing to merge, no partition has two small files")
         return 0
     before = {f.path: f.bytes for m in lake.runs() for f in m.files}
     print(
         f"{flags.root}: merged {len(manifest.retired):,} files "
-        f"({_mb(sum(before[p] for p in manifest.retired))} MB) into {len(manifest.files):,} "
-        f"({_mb(manifest.bytes)} MB), {manifest.rows:,} rows, in {manifest.seconds:.1f} s"
+        f"({as_mb(sum(before[p] for p in manifest.retired))} MB) into {len(manifest.files):,} "
+        f"({as_mb(manifest.bytes)} MB), {manifest.rows:,} rows, in {manifest.seconds:.1f} s"
     )
     return 0
 
@@ -200,13 +206,13 @@ def _load(flags: argparse.Namespace) -> int:
     if flags.dry_run:
         told = DryRun(table, *warehouse.pending(), flags.root)
         if flags.json:
-            return _print_json(told.to_dict())
+            return print_json(told.to_dict())
         told.print(console)
         return 0
     warehouse.prepare(if_exists=flags.if_exists)
     loaded = warehouse.load()
     if flags.json:
-        return _print_json(loaded.to_dict())
+        return print_json(loaded.to_dict())
     print_loaded(console, loaded)
     return 0
 
@@ -217,10 +223,10 @@ def _history(flags: argparse.Namespace) -> int:
     _, commits = _open(flags.root)
     steps = history(commits)
     if flags.json:
-        return _print_json([_step_json(s) for s in steps])
+        return print_json([step_json(s) for s in steps])
     rows = [
         (
-            _when(s.manifest.decided_at),
+            moment(s.manifest.decided_at),
             s.manifest.run_id,
             s.manifest.kind,
             s.origin,
@@ -231,11 +237,11 @@ def _history(flags: argparse.Namespace) -> int:
         )
         for s in steps
     ]
-    _print_table(flags.root, "when run kind from >added >retired >rows >total", rows)
+    print_table(flags.root, "when run kind from >added >retired >rows >total", rows)
     for step in steps:
         if step.manifest.barren_inputs:
             print(
-                f"note: run {step.manifest.run_id} accepted nothing of {_named(step.manifest)}: "
+                f"note: run {step.manifest.run_id} accepted nothing of {barren(step.manifest)}: "
                 f"'celes-beam lake show {step.manifest.run_id} {flags.root}' tells why"
             )
     return 0
@@ -264,117 +270,3 @@ def _no_such_run(run_id: str, root: str, commits: Commits) -> Exception:
     near = difflib.get_close_matches(run_id, run_ids, n=1)
     hint = f"perhaps {near[0]}" if near else f"'celes-beam lake ls {root}' lists its runs"
     return UsageError(f"{root} has no run {run_id}; {hint}")
-
-
-def _print_run(step: Step) -> None:
-    run = step.manifest
-    facts = [
-        ("run", f"{run.run_id} ({run.kind}, {step.state})"),
-        ("started", _when(run.started_at)),
-        ("committed", f"{_when(run.decided_at)}, after {run.seconds:,.1f} s"),
-        ("partitioned by", ", ".join(run.partition_by) or "nothing"),
-        ("from", step.origin),
-        ("rows read", f"{run.rows_read:,}"),
-        ("accepted", f"{run.rows_accepted:,}"),
-        ("rejected", f"{run.rows_rejected:,}{_reasons(run)}"),
-        ("total", run.total),
-        ("retired", f"{len(run.retired):,} files of {step.rows_retired:,} rows"),
-    ]
-    _print_table("", "fact value", facts, header=False)
-    if run.inputs:
-        inputs = [
-            (i.path, _mb(i.size), f"{i.rows_read:,}", f"{i.rows_accepted:,}") for i in run.inputs
-        ]
-        _print_table("Inputs", "path >MB >rows_read >accepted", inputs)
-    if run.barren_inputs:
-        print(
-            f"note: nothing was accepted of {_named(run)}: mend it and append it again, or read "
-            "it as it is with --reprocess"
-        )
-    if run.files:
-        files = [
-            (
-                f.path,
-                f"{f.rows:,}",
-                _mb(f.bytes),
-                f.total,
-                f"{_day(f.min_date)}..{_day(f.max_date)}",
-            )
-            for f in run.files
-        ]
-        _print_table("Files", "path >rows >MB >total dates", files)
-    if run.rejected_examples:
-        from celes_beam.stores.lake.ingest import describe_example  # noqa: PLC0415
-
-        print("Rejected rows, examples")
-        for example in run.rejected_examples:
-            print(f"  {describe_example(example)}")
-
-
-def _named(run: Manifest) -> str:
-    paths = [i.path for i in run.barren_inputs]
-    return f"{paths[0]} and {len(paths) - 1} more" if paths[1:] else paths[0]
-
-
-def _reasons(run: Manifest) -> str:
-    reasons = ", ".join(f"{name} {rows:,}" for name, rows in run.rejected_by_reason.items() if rows)
-    return f" ({reasons})" if reasons else ""
-
-
-def _step_json(step: Step) -> dict[str, Any]:
-    run = step.manifest
-    return {
-        "run_id": run.run_id,
-        "kind": run.kind,
-        "state": step.state,
-        "decided_at": run.decided_at,
-        "inputs": [i.path for i in run.inputs],
-        "barren_inputs": [i.path for i in run.barren_inputs],
-        "files": len(run.files),
-        "rows": run.rows,
-        "bytes": run.bytes,
-        "rows_retired": step.rows_retired,
-        "files_after": step.files_after,
-        "rows_after": step.rows_after,
-        "bytes_after": step.bytes_after,
-        "total_after": str(step.total_after),
-    }
-
-
-def _print_json(content: Any) -> int:
-    print(json.dumps(content, ensure_ascii=False, indent=1))
-    return 0
-
-
-def _print_table(
-    title: str, columns: str, rows: Sequence[Sequence[str]], *, header: bool = True
-) -> None:
-    """Print rows under a title; ``columns`` are names, apart by spaces, ">" aligns them right."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    if title:
-        print(title)
-    # A pipe has no width, and nothing of a table may be cut off there.
-    width = None if sys.stdout.isatty() else 200
-    table = Table(show_header=header)
-    for name in columns.split():
-        right = name.startswith(">")
-        label = name.removeprefix(">").replace("_", " ")
-        table.add_column(label, justify="right" if right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console(file=sys.stdout, width=width).print(table)
-
-
-def _when(iso: str) -> str:
-    return iso[:19].replace("T", " ")
-
-
-def _day(iso: str | None) -> str:
-    return iso[:10] if iso else ""
-
-
-def _mb(size: int) -> str:
-    return f"{size / _BYTES_PER_MB:,.1f}"

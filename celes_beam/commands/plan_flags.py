@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import Any
 
-from celes_beam.commands.flags import positive_int
+from celes_beam.commands.flag_values import positive_int
 from celes_beam.errors import ConfigError
 from celes_beam.plan.job import Job, Kind
 

@@ -13,14 +13,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from celes_beam.commands.dataset_flags import share
-from celes_beam.commands.flags import (
-    FlagParser,
-    add_report_flags,
-    number,
-    positive_int,
-    text_list,
-    whole_number,
-)
+from celes_beam.commands.flag_values import number, positive_int, text_list, whole_number
+from celes_beam.commands.flags import FlagParser, add_report_flags
 from celes_beam.errors import CelesError, ConfigError
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from celes_beam.commands.flag_values import positive_int
 from celes_beam.commands.flags import (
     add_rules_flags,
     add_table_flags,
     add_target_file_flag,
     add_written_flags,
-    positive_int,
 )
 from celes_beam.errors import ConfigError
 

@@ -79,7 +79,7 @@ def add_report_command(groups: argparse._SubParsersAction[Any]) -> None:
 
 def _report(flags: argparse.Namespace) -> int:
     from celes_beam.commands.console import check_json_target, console_for  # noqa: PLC0415
-    from celes_beam.commands.flags import one_header_each  # noqa: PLC0415
+    from celes_beam.commands.flag_values import one_header_each  # noqa: PLC0415
     from celes_beam.commands.progress import meter, watch  # noqa: PLC0415
     from celes_beam.report.comparison import read_comparison  # noqa: PLC0415
     from celes_beam.report.content import make_content  # noqa: PLC0415

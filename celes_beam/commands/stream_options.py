@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, get_args
 
+from celes_beam.commands.flag_values import number, one_header_each, positive_int
 from celes_beam.commands.flags import (
     add_columns,
     add_partition_flags,
     add_rules_flags,
     add_table_flags,
     add_transform,
-    number,
-    one_header_each,
-    positive_int,
 )
 from celes_beam.commands.live_options import add_live_flags, live_spec
 from celes_beam.errors import ConfigError

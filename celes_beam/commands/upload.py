@@ -11,7 +11,8 @@ import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from celes_beam.commands.flags import FlagParser, add_report_flags, positive_int
+from celes_beam.commands.flag_values import positive_int
+from celes_beam.commands.flags import FlagParser, add_report_flags
 
 if TYPE_CHECKING:
     from celes_beam.stores.upload.upload import Uploaded

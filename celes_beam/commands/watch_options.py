@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from celes_beam.commands.flags import positive_int
+from celes_beam.commands.flag_values import positive_int
 from celes_beam.errors import ConfigError
 
 _LONGEST_BASE = 76

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celes_beam.commands.command_line import run_and_show
-from celes_beam.commands.flags import add_report_flags, flag_parser, positive_int
+from celes_beam.commands.flag_values import positive_int
+from celes_beam.commands.flags import add_report_flags, flag_parser
 from celes_beam.errors import ConfigError
 
 # Arrow takes half a second to import: only once the flags are right.

@@ -1,18 +1,20 @@
 import pytest
 
+from celes_beam.commands.flag_values import (
+    column_mapping,
+    most_rejected,
+    positive_int,
+    text_list,
+    whole_number,
+)
 from celes_beam.commands.flags import (
     add_batch_flags,
     add_format_flags,
     add_run_flags,
     add_sales_flags,
     add_warehouse_flags,
-    column_mapping,
     flag_parser,
-    most_rejected,
     parse_flags,
-    positive_int,
-    text_list,
-    whole_number,
 )
 from celes_beam.commands.watch_options import add_watch_flags
 from celes_beam.errors import ConfigError
