@@ -221,6 +221,7 @@ def race(kind: str, work: Path) -> None:
         os.close(write_end)
         lake = Lake.open(str(root))
         staged = reject(lake, draft(lake, "new", NEW, kind=kind), REJECTED_ROWS)
+        (work / f"{os.getpid()}.ready").touch()
         os.read(read_end, 1)
         try:
             lake.commit(staged)
@@ -228,7 +229,7 @@ def race(kind: str, work: Path) -> None:
             os._exit(LOST if "was committed by another process" in str(error) else 1)
 
     children = [fork(racer) for _ in range(RACERS)]
-    while len(list(root.glob("_staging/new/*/part-*.pq.staged"))) < RACERS:
+    while len(list(work.glob("*.ready"))) < RACERS:
         os.sched_yield()
     # All wait for the end of the pipe, so all are let go at once.
     os.close(write_end)
