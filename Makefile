@@ -32,7 +32,7 @@ layers: .venv/.dev ## imports go one way
 	$(BIN)/lint-imports
 
 unit: .venv/.dev ## the tests, but for those marked slow
-	$(BIN)/python -m pytest -m "not slow and not image and not infra" -n 2 --no-loadscope-reorder --durations 20
+	$(BIN)/python -m pytest -m "not slow and not image and not infra" -n 3 --no-loadscope-reorder --durations 20
 
 test-image: .venv/.dev ## build the image and run DoFns in it (needs root, Docker or buildah, mmdebstrap, Go)
 	tools/image_parts.sh

@@ -129,6 +129,7 @@ def test_sorted_parts_are_in_order_for_any_split(
 
     for repeat in (0, 2):
         folder = tmp_path / f"work-{repeat}"
+        folder.mkdir()
         found = open_input(options.input, options.started)
         with beam.Pipeline(runner=FnApiRunner(bundle_repeat=repeat)) as pipeline:
             build(pipeline, options, found, str(folder))
@@ -151,6 +152,7 @@ def test_one_value_in_all_rows_still_makes_parts_of_bounded_size(tmp_path: Path)
     options = options_of("-i", str(lake), "-o", str(tmp_path / "result"), "--write_sorted")
     options = dataclasses.replace(options, part_rows=200)
 
+    (tmp_path / "work").mkdir()
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         build(pipeline, options, open_input(str(lake), START), str(tmp_path / "work"))
 
