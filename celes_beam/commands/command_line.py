@@ -58,7 +58,6 @@ def run_command(
             # What stdout does not take is noticed here, not at interpreter exit.
             sys.stdout.flush()
         except ReaderGoneError:
-            settle_stdout()
             return 1
         except (Exception, KeyboardInterrupt) as error:
             message, code = explain(error)

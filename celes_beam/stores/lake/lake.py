@@ -6,11 +6,7 @@ import time
 import uuid
 from collections.abc import Iterable, Sequence
 
-from celes_beam.errors import (
-    LakeConflictError,
-    LakeExistsError,
-    UsageError,
-)
+from celes_beam.errors import LakeConflictError, LakeExistsError, UsageError
 from celes_beam.stores.lake.commit import (
     COMMITS,
     SEGMENT_COMMITS,
@@ -24,10 +20,7 @@ from celes_beam.stores.lake.commit import (
 from celes_beam.stores.lake.commits import Commits, InputT
 from celes_beam.stores.lake.deciding import may_take_back, start
 from celes_beam.stores.lake.decision import Decider, check_partitions, unread_inputs
-from celes_beam.stores.lake.manifest import (
-    Manifest,
-    Superseded,
-)
+from celes_beam.stores.lake.manifest import Manifest, Superseded
 from celes_beam.stores.lake.publish import finish, publish
 from celes_beam.stores.lake.snapshot import Snapshot, snapshot_of
 from celes_beam.stores.lake.staging_area import each
@@ -118,9 +111,7 @@ class Lake:
         Where there was no lake before, the folder that ``staging`` made for it goes, too. False,
         and all stays, when it was decided, or somebody may be deciding on it just now.
         """
-        may = may_take_back(self.storage, staging)
-        decided = self.find(staging.split("/")[1])
-        if not may or (decided is not None and decided.staging == staging):
+        if not may_take_back(self.storage, staging) or self._decided_on(staging) is not None:
             return False
         self.storage.delete_folder(staging)
         self.storage.remove_new_root()
@@ -178,8 +169,8 @@ class Lake:
             return self._decider.decided(draft) or self._decider.decide(draft, reprocess)
         except (LakeConflictError, UsageError):
             # Another worker with the same attempt may have decided since we looked.
-            decided = self.find(draft.run_id)
-            if decided is not None and decided.staging == draft.staging:
+            decided = self._decided_on(draft.staging)
+            if decided is not None:
                 return decided
             self.discard(draft.staging)
             raise
@@ -244,6 +235,10 @@ class Lake:
     def index_problems(self) -> list[str]:
         """How the index of commits does not say what they say, by reading every one."""
         return self._upkeep.index_problems()
+
+    def _decided_on(self, staging: str) -> Manifest | None:
+        decided = self.find(staging.split("/")[1])
+        return decided if decided is not None and decided.staging == staging else None
 
     def _publish_undone(self, commits: Commits) -> tuple[Manifest, ...]:
         for manifest in commits.undone:
