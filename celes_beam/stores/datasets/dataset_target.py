@@ -136,7 +136,6 @@ class DatasetTarget:
         return self._place(shards, sum(w.bytes for w in written), overwrite=overwrite)
 
     def _place(self, shards: Sequence[Shard], size: int, *, overwrite: bool) -> int:
-        self.check(overwrite=overwrite)
         whole = Path(shards[0].path)
         if self.one_file and len(shards) > 1:
             whole = whole.with_name("whole")
